@@ -1,5 +1,5 @@
 // Copies what the compiler does not: built WebAssembly, schemas and other files that the library reads beside its code.
-import { cpSync, readdirSync, statSync } from 'node:fs';
+import { chmodSync, cpSync, readdirSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 
 const kept = new Set(['.wasm', '.json', '.svg', '.css', '.html', '.mjs', '.node', '.hash']);
@@ -13,3 +13,6 @@ function copy(from, to) {
 }
 
 copy('src', 'dist');
+
+// npm links the command before the first build has made it, so it cannot set the mode itself.
+chmodSync('dist/cli/main.js', 0o755);
