@@ -192,8 +192,11 @@ export function openSafetensors(file: string): TensorSource {
   };
 }
 
-/** Opens the shards named by a `model.safetensors.index.json` as one source. Every tensor must be where the index says. */
-export function openShards(indexFile: string): TensorSource {
+/**
+ * Opens the shards named by a `model.safetensors.index.json` as one source. Every tensor must be where the index says.
+ * `open` reads one shard: an index of torch files gives another.
+ */
+export function openShards(indexFile: string, open: (file: string) => TensorSource = openSafetensors): TensorSource {
   const index = JSON.parse(readFileSync(indexFile, 'utf8')) as { weight_map?: Record<string, string> };
   if (!index.weight_map) throw new Error(`${indexFile}: expected an object with "weight_map", found the keys ${Object.keys(index).join(', ')}.`);
   const shards = new Map<string, TensorSource>();
@@ -205,7 +208,7 @@ export function openShards(indexFile: string): TensorSource {
       const path = join(dirname(indexFile), shardName);
       if (!existsSync(path)) throw new Error(`${indexFile} places "${key}" in ${shardName}, which is not there. Fetch every shard.`);
       let shard = shards.get(shardName);
-      if (!shard) shards.set(shardName, (shard = openSafetensors(path)));
+      if (!shard) shards.set(shardName, (shard = open(path)));
       const info = shard.tensors.get(key);
       if (!info) throw new Error(`${indexFile} places "${key}" in ${shardName}, which does not hold it.`);
       tensors.set(key, info);
