@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, truncateSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { before, describe, test } from 'node:test';
+import * as tf from '@tensorflow/tfjs';
+import { random } from '../core/random.js';
+import { train, type LoopSettings, type Task } from './loop.js';
+import { adamwDefaults } from './optimizer.js';
+import { readEvents, RunFolder } from './run-folder.js';
+import { warmupCosine } from './schedules.js';
+
+const settings: LoopSettings = {
+  steps: 8,
+  accumulation: 2,
+  schedule: warmupCosine(0.05, 0.2),
+  optimizer: adamwDefaults,
+  maxGradNorm: 1,
+  emaDecay: 0.9,
+  checkpointEvery: 3,
+  keepLast: 2,
+};
+
+/** Fits y = x · weight to a known weight. */
+function regression(name = 'regression'): Task<{ x: tf.Tensor2D; y: tf.Tensor2D }> {
+  const weight = tf.variable(tf.tensor2d(random(1, 'start').normals(6), [3, 2]));
+  const truth = tf.tensor2d([1, -1, 2, 0, 0.5, -2], [3, 2]);
+  return {
+    name,
+    trainable: new Map([['weight', weight]]),
+    batch(step, micro) {
+      const x = tf.tensor2d(random(2, step, micro).normals(12), [4, 3]);
+      return { ids: [0, 1, 2, 3].map((i) => `${step}.${micro}.${i}`), inputs: { x, y: x.matMul<tf.Tensor2D>(truth) } };
+    },
+    loss: ({ x, y }) => {
+      const loss = x.matMul<tf.Tensor2D>(weight as tf.Tensor2D).sub(y).square().mean<tf.Scalar>();
+      return { loss, half: loss.mul<tf.Scalar>(0.5) };
+    },
+  };
+}
+
+const newFolder = () => RunFolder.create(join(mkdtempSync(join(tmpdir(), 'loop-')), 'run'), { settings: {} });
+const valuesOf = (task: Task) => [...task.trainable.get('weight')!.dataSync()];
+
+describe('the training loop', () => {
+  before(async () => {
+    await tf.setBackend('cpu');
+  });
+
+  test('lowers the loss and logs each step', async () => {
+    const folder = newFolder();
+    const task = regression();
+    await train(task, { ...settings, steps: 60 }, { folder });
+    folder.close();
+    const steps = readEvents(folder.path).filter(({ type }) => type === 'step');
+    assert.equal(steps.length, 60);
+    assert.ok((steps[59].loss as number) < 0.5 * (steps[0].loss as number));
+    assert.equal(steps[0].learningRate, 0);
+    assert.ok(Math.abs((steps[5].half as number) * 2 - (steps[5].loss as number)) < 1e-6);
+  });
+
+  test('ends with the same bytes when it was interrupted, and when its last checkpoint was torn as well', async () => {
+    const whole = regression();
+    const wholeTraining = await train(whole, settings);
+
+    const controller = new AbortController();
+    const folder = newFolder();
+    const stop = (step: number) => {
+      if (step === 4) controller.abort(new Error('stopped'));
+    };
+    await assert.rejects(train(regression(), settings, { folder, signal: controller.signal, onStep: stop }), /stopped/);
+    folder.close();
+    truncateSync(join(folder.path, 'checkpoints', '5', 'optimizer.safetensors'), 20);
+
+    const again = RunFolder.resume(folder.path, {});
+    const resumed = regression();
+    const resumedTraining = await train(resumed, settings, { folder: again, resume: true });
+    again.close();
+    assert.deepEqual(valuesOf(resumed), valuesOf(whole));
+    assert.deepEqual([...resumedTraining.result.get('weight')!.dataSync()], [...wholeTraining.result.get('weight')!.dataSync()]);
+    const events = readEvents(folder.path);
+    assert.match(String(events.find(({ type }) => type === 'damaged-checkpoint')?.message), /checkpoints\/5 is damaged/);
+    assert.equal(events.find(({ type }) => type === 'resume')?.step, 3);
+    assert.deepEqual(events.filter(({ type }) => type === 'step').map(({ step }) => step), [0, 1, 2, 3, 4, 5, 6, 7]);
+  });
+
+  test('averages gradients over micro-batches', async () => {
+    const halves = regression();
+    const joined = regression();
+    const { batch } = joined;
+    joined.batch = async (step) => {
+      const [a, b] = [await batch(step, 0), await batch(step, 1)];
+      const inputs = { x: tf.concat([a.inputs.x, b.inputs.x]), y: tf.concat([a.inputs.y, b.inputs.y]) };
+      tf.dispose([a.inputs, b.inputs]);
+      return { ids: [...a.ids, ...b.ids], inputs };
+    };
+    await train(halves, settings);
+    await train(joined, { ...settings, accumulation: 1 });
+    const [a, b] = [valuesOf(halves), valuesOf(joined)];
+    a.forEach((value, i) => assert.ok(Math.abs(value - b[i]) < 1e-5));
+  });
+
+  test('stops on a loss that is not a number, and names step, batch and tensor', async () => {
+    const task = regression();
+    const { batch } = task;
+    task.batch = async (step, micro) => {
+      const made = await batch(step, micro);
+      if (step !== 2 || micro !== 1) return made;
+      made.inputs.x.dispose();
+      made.inputs.x = tf.tensor2d([NaN, ...Array(11).fill(1)], [4, 3]);
+      return made;
+    };
+    await assert.rejects(train(task, settings), (error: Error) => {
+      assert.match(error.message, /regression: loss became NaN in step 2\. Batch: .*2\.1\.3\./);
+      assert.match(error.message, /First bad tensor: input x \[4,3\] \(1 of 12 values, first NaN\)/);
+      return true;
+    });
+    assert.ok(valuesOf(task).every(Number.isFinite));
+  });
+
+  test('fails when steps leave tensors behind, and names the operation', async () => {
+    const task = regression();
+    const { loss } = task;
+    task.loss = (inputs) => {
+      tf.keep(inputs.x.exp());
+      return loss(inputs);
+    };
+    await assert.rejects(train(task, settings), /Step 2 left 2 tensors behind.*: 2 × Exp \[4,3\]\./);
+  });
+
+  test('keeps the number of tensors level over two thousand steps', async () => {
+    const task = regression();
+    const counts = new Set<number>();
+    await train(task, { ...settings, steps: 2000, accumulation: 1 }, { onStep: () => counts.add(tf.memory().numTensors) });
+    assert.equal(counts.size, 1);
+  });
+
+  test('keeps the checkpoint with the best evaluation', async () => {
+    const folder = newFolder();
+    const values = [3, 1, 2, 4];
+    const evaluate = { every: 2, best: 'score', run: () => ({ score: values.shift()! }) };
+    const { best } = await train(regression(), { ...settings, checkpointEvery: 2, keepLast: 1 }, { folder, evaluate });
+    folder.close();
+    assert.deepEqual(best, { step: 4, value: 1 });
+    assert.match(readFileSync(join(folder.path, 'checkpoints', '4', 'state.json'), 'utf8'), /"step": 4/);
+  });
+});

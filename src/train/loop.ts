@@ -1,0 +1,250 @@
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { clipByGlobalNorm, valueAndGrads } from '../core/ops/index.js';
+import { Ema } from './ema.js';
+import { LeakLedger } from './ledger.js';
+import { Optimizer, type OptimizerSettings } from './optimizer.js';
+import { silent, type Progress } from './progress.js';
+import type { RunFolder } from './run-folder.js';
+import { learningRate, type Schedule } from './schedules.js';
+import { firstNonFinite, loadExact, saveExact } from './tensors.js';
+
+/** Something to minimise. The loop knows nothing else of a model. */
+export interface Task<Inputs extends tf.TensorContainer = tf.TensorContainer> {
+  name: string;
+  /** What trains, by key. */
+  trainable: ReadonlyMap<string, tf.Variable>;
+  /** A micro-batch. It must be a pure function of step and number: a resumed run asks again. Its tensors become the loop's. */
+  batch(step: number, micro: number): Batch<Inputs> | Promise<Batch<Inputs>>;
+  /** The loss and named parts of it, from what `batch` gave. */
+  loss(inputs: Inputs): Losses;
+  /** Parameters that a batch does not reach, such as a projector in a batch without pictures, have zeros for gradients instead of an error. */
+  allowUnused?: boolean;
+}
+
+export interface Batch<Inputs> {
+  /** Names the samples, for the message of a step that went wrong. */
+  ids: readonly string[];
+  inputs: Inputs;
+}
+
+export type Losses = { loss: tf.Scalar } & Record<string, tf.Scalar>;
+
+export interface LoopSettings {
+  steps: number;
+  /** Micro-batches whose gradients are averaged into one step. */
+  accumulation: number;
+  schedule: Schedule;
+  optimizer: OptimizerSettings;
+  /** Global norm to which gradients are clipped. */
+  maxGradNorm: number;
+  /** Decay of the moving average of the parameters; without it there is none. */
+  emaDecay?: number;
+  checkpointEvery: number;
+  keepLast: number;
+}
+
+export interface StepMetrics {
+  loss: number;
+  gradNorm: number;
+  learningRate: number;
+  [part: string]: number;
+}
+
+export interface LoopOptions {
+  folder?: RunFolder;
+  signal?: AbortSignal;
+  progress?: Progress;
+  /** Continue from the newest whole checkpoint of `folder`. */
+  resume?: boolean;
+  /** Called every so many steps, and after the last; what it returns is logged. `best` names a number of it: the checkpoint with the lowest is kept. */
+  evaluate?: { every: number; run(step: number): Promise<Record<string, number>> | Record<string, number>; best?: string };
+  /** Called after each step. */
+  onStep?(step: number, metrics: StepMetrics): void;
+}
+
+/** A training under way: what changes from step to step. */
+export class Training {
+  /** Steps taken. */
+  step = 0;
+  best: { step: number; value: number } | undefined;
+  readonly optimizer: Optimizer;
+  readonly ema: Ema | undefined;
+
+  constructor(
+    readonly task: Task,
+    readonly settings: LoopSettings,
+  ) {
+    this.optimizer = new Optimizer(task.trainable, settings.optimizer);
+    if (settings.emaDecay !== undefined) this.ema = new Ema(task.trainable, settings.emaDecay);
+  }
+
+  /** The parameters to use after training: the moving average where there is one. */
+  get result(): ReadonlyMap<string, tf.Variable> {
+    return this.ema?.averages ?? this.task.trainable;
+  }
+
+  save(folder: RunFolder): void {
+    const state = { step: this.step, optimizerSteps: this.optimizer.steps, emaUpdates: this.ema?.updates ?? null, best: this.best ?? null };
+    folder.saveCheckpoint(String(this.step), state, (into) => {
+      saveExact(join(into, 'parameters.safetensors'), this.task.trainable);
+      saveExact(join(into, 'optimizer.safetensors'), this.optimizer.state);
+      if (this.ema) saveExact(join(into, 'ema.safetensors'), this.ema.averages);
+    });
+    folder.prune(this.settings.keepLast, this.best?.step);
+  }
+
+  /** Goes back to the newest whole checkpoint. Without one the run starts over, which gives the same numbers. */
+  restore(folder: RunFolder, say: (message: string) => void): void {
+    const checkpoint = folder.latestCheckpoint(say);
+    if (checkpoint) {
+      const state = checkpoint.state as { step: number; optimizerSteps: number; emaUpdates: number | null; best: Training['best'] | null };
+      loadExact(join(checkpoint.folder, 'parameters.safetensors'), this.task.trainable);
+      loadExact(join(checkpoint.folder, 'optimizer.safetensors'), this.optimizer.state);
+      if (this.ema) {
+        loadExact(join(checkpoint.folder, 'ema.safetensors'), this.ema.averages);
+        this.ema.updates = state.emaUpdates ?? 0;
+      }
+      this.step = state.step;
+      this.optimizer.steps = state.optimizerSteps;
+      this.best = state.best ?? undefined;
+    }
+    folder.append({ type: 'resume', step: this.step });
+  }
+
+  dispose(): void {
+    this.optimizer.dispose();
+    this.ema?.dispose();
+  }
+}
+
+/** Takes one optimizer step. Returns plain numbers: no tensor outlives the call. */
+export async function trainStep({ task, settings, optimizer, ema, step }: Training): Promise<StepMetrics & { samples: number }> {
+  const ids: string[] = [];
+  const parts: Record<string, number> = {};
+  const gradients = new Map<string, tf.Tensor>();
+
+  for (let micro = 0; micro < settings.accumulation; micro++) {
+    const { ids: names, inputs } = await task.batch(step, micro);
+    ids.push(...names);
+    const losses: [string, tf.Scalar][] = [];
+    const { value, grads } = valueAndGrads(
+      () => {
+        const { loss, ...rest } = task.loss(inputs);
+        for (const [name, part] of Object.entries(rest)) losses.push([name, tf.keep(part)]);
+        return loss;
+      },
+      task.trainable,
+      { allowUnused: task.allowUnused },
+    );
+    for (const [name, part] of [['loss', value] as const, ...losses]) parts[name] = (parts[name] ?? 0) + part.dataSync()[0] / settings.accumulation;
+    if (!Number.isFinite(parts.loss)) throw notFinite(task, step, ids, parts, [...tensorsOf('input', inputs), ...named('parameter', task.trainable), ...named('gradient', grads)]);
+    accumulate(gradients, grads, 1 / settings.accumulation);
+    tf.dispose([value, inputs, ...losses.map(([, part]) => part)]);
+  }
+
+  const norm = clipByGlobalNorm(gradients, settings.maxGradNorm);
+  const gradNorm = norm.dataSync()[0];
+  norm.dispose();
+  if (!Number.isFinite(gradNorm)) throw notFinite(task, step, ids, { ...parts, gradNorm }, [...named('parameter', task.trainable), ...named('gradient', gradients)]);
+
+  const rate = learningRate(settings.schedule, step, settings.steps);
+  optimizer.update(gradients, rate);
+  ema?.update();
+  for (const gradient of gradients.values()) gradient.dispose();
+  return { ...parts, loss: parts.loss, gradNorm, learningRate: rate, samples: ids.length };
+}
+
+/**
+ * Runs a task to the end of its steps: step, log, evaluate, save. What it wrote is enough to go on after a kill at any moment and to end
+ * with the same bytes. Rejects when `signal` is aborted, after a checkpoint.
+ */
+export async function train(task: Task, settings: LoopSettings, options: LoopOptions = {}): Promise<Training> {
+  const { folder, signal, progress = silent, evaluate } = options;
+  const training = new Training(task, settings);
+  try {
+    if (options.resume && folder) {
+      training.restore(folder, (message) => {
+        progress.say(message);
+        folder.append({ type: 'damaged-checkpoint', message });
+      });
+    }
+    folder?.append({ type: 'start', step: training.step, steps: settings.steps, ...memoryEstimate(task) });
+    const ledger = new LeakLedger();
+
+    while (training.step < settings.steps) {
+      if (signal?.aborted) {
+        if (folder) training.save(folder);
+        throw signal.reason;
+      }
+      const { step } = training;
+      const start = performance.now();
+      if (step > 0) ledger.begin();
+      const { samples, ...metrics } = await trainStep(training);
+      if (step > 0) ledger.end(step);
+      training.step++;
+
+      const ms = performance.now() - start;
+      folder?.append({ type: 'step', step, ...metrics, ms: round(ms), samplesPerSecond: round((1000 * samples) / ms), tensors: tf.memory().numTensors });
+      options.onStep?.(step, metrics);
+      progress.update(training.step, summary(metrics));
+
+      const isLast = training.step === settings.steps;
+      if (evaluate && (isLast || training.step % evaluate.every === 0)) {
+        const values = await evaluate.run(training.step);
+        folder?.append({ type: 'evaluation', step, ...values });
+        progress.say(`${task.name} after ${training.step} steps: ${summary(values)}`);
+        const value = evaluate.best === undefined ? undefined : values[evaluate.best];
+        if (value !== undefined && !(value >= (training.best?.value ?? Infinity))) training.best = { step: training.step, value };
+      }
+      if (folder && (isLast || training.step % settings.checkpointEvery === 0)) training.save(folder);
+      await new Promise(setImmediate); // lets a signal or a server in the same process be heard
+    }
+    progress.end();
+    return training;
+  } catch (error) {
+    training.dispose();
+    throw error;
+  }
+}
+
+/** Bytes that training takes beside activations: parameters, gradients, and two moments in float32. */
+export function memoryEstimate(task: Task): { trainableParameters: number; stateBytes: number } {
+  let count = 0;
+  for (const { size } of task.trainable.values()) count += size;
+  return { trainableParameters: count, stateBytes: count * 4 * 4 };
+}
+
+function accumulate(sum: Map<string, tf.Tensor>, grads: ReadonlyMap<string, tf.Tensor>, factor: number): void {
+  for (const [key, grad] of grads) {
+    const scaled = factor === 1 ? grad : grad.mul(factor);
+    const before = sum.get(key);
+    sum.set(key, before ? before.add(scaled) : scaled);
+    if (before) tf.dispose([before, scaled]);
+    if (factor !== 1) grad.dispose();
+  }
+}
+
+function* named(kind: string, tensors: ReadonlyMap<string, tf.Tensor>): Iterable<[string, tf.Tensor]> {
+  for (const [key, tensor] of tensors) yield [`${kind} ${key}`, tensor];
+}
+
+function* tensorsOf(kind: string, container: unknown): Iterable<[string, tf.Tensor]> {
+  if (container instanceof tf.Tensor) yield [kind, container];
+  else if (container && typeof container === 'object') for (const [key, value] of Object.entries(container)) yield* tensorsOf(`${kind} ${key}`, value);
+}
+
+function notFinite(task: Task, step: number, ids: string[], values: Record<string, number>, suspects: [string, tf.Tensor][]): Error {
+  const [name, value] = Object.entries(values).find(([, value]) => !Number.isFinite(value))!;
+  return new Error(
+    `${task.name}: ${name} became ${value} in step ${step}. Batch: ${ids.join(', ')}. ` +
+      `First bad tensor: ${firstNonFinite(suspects) ?? 'none among inputs, parameters and gradients, so the loss itself'}. ` +
+      'Nothing was updated, and the last checkpoint is whole. Look at this batch, or lower the learning rate and start again.',
+  );
+}
+
+const round = (x: number) => Math.round(x * 10) / 10;
+
+/** Numbers in the few digits a person reads. */
+const summary = (values: Record<string, number>) =>
+  Object.entries(values).map(([name, value]) => `${name} ${value.toPrecision(4)}`).join('  ');
