@@ -2,7 +2,7 @@ import { warmupCosine, type Schedule } from './schedules.js';
 
 /**
  * The stages of training as values. Three sets stand beside each other: `paper` (Table 13 and sections 3 and 4 of the paper), `released` (the configurations
- * of the reference code) and `nano` (this project's small model). `stageTable` shows where sets differ.
+ * of the reference code) and `nano` (this project's small model). `stagesTable` shows where sets differ.
  */
 export const stageNames = ['alignment-comprehension', 'alignment-creation', 'i-gpt', 'sft'] as const;
 export type StageName = (typeof stageNames)[number];
@@ -192,7 +192,7 @@ export function stepsOf(stage: Stage): number {
 }
 
 /** One row for each setting in which the sets differ, one column a set; with `all`, every setting. */
-export function stageTable(sets: Readonly<Record<string, StageSet>>, { all = false } = {}): Record<string, string>[] {
+export function stagesTable(sets: Readonly<Record<string, StageSet>>, { all = false } = {}): Record<string, string>[] {
   const rows: Record<string, string>[] = [];
   for (const name of stageNames) {
     const columns = Object.fromEntries(Object.entries(sets).map(([set, stages]) => [set, describe(stages[name])]));
@@ -215,7 +215,7 @@ function describe(stage: Stage): Record<string, string> {
     'loss weights': `lm ${stage.lossWeights.lm}, diffusion ${stage.lossWeights.diffusion}`,
     'learning rate': `${peak} ${shape}, warm-up ${warmupRatio}`,
     'batch size': `${batchSize(stage)} (${stage.microBatchSize} × ${stage.devices * stage.accumulation})`,
-    length: 'epochs' in stage.length ? `${stage.length.epochs} epochs` : `${stage.length.steps} steps`,
+    length: 'epochs' in stage.length ? `${stage.length.epochs} ${stage.length.epochs === 1 ? 'epoch' : 'epochs'}` : `${stage.length.steps} steps`,
     steps: stepsOf(stage).toLocaleString('en'),
     'max tokens': String(stage.maxTokens),
     parents: stage.parents.join(', ') || 'foundation',
