@@ -29,6 +29,18 @@ export class Ema {
     }
   }
 
+  /** Exchanges the values of parameters and averages, to use the averages for a while; called again it undoes itself. */
+  swap(): void {
+    for (const [key, parameter] of this.parameters) {
+      const average = this.averages.get(key)!;
+      const [a, p] = [average.add(0), parameter.add(0)]; // copies: parameter and average must not share memory
+      parameter.assign(a);
+      average.assign(p);
+      a.dispose();
+      p.dispose();
+    }
+  }
+
   dispose(): void {
     for (const average of this.averages.values()) average.dispose();
   }

@@ -57,7 +57,7 @@ export interface LoopOptions {
   progress?: Progress;
   /** Continue from the newest whole checkpoint of `folder`. */
   resume?: boolean;
-  /** Called every so many steps, and after the last; what it returns is logged. `best` names a number of it: the checkpoint with the lowest is kept. */
+  /** Called every so many steps, and after the last, with the parameters to be used later (the moving average, if any); what it returns is logged. `best` names a number of it: the checkpoint with the lowest is kept. */
   evaluate?: { every: number; run(step: number): Promise<Record<string, number>> | Record<string, number>; best?: string };
   /** Called after each step. */
   onStep?(step: number, metrics: StepMetrics): void;
@@ -79,9 +79,14 @@ export class Training {
     if (settings.emaDecay !== undefined) this.ema = new Ema(task.trainable, settings.emaDecay);
   }
 
-  /** The parameters to use after training: the moving average where there is one. */
-  get result(): ReadonlyMap<string, tf.Variable> {
-    return this.ema?.averages ?? this.task.trainable;
+  /** Calls `use` while the parameters have the values to be used after training: their moving average where there is one. */
+  async withResult<T>(use: () => T | Promise<T>): Promise<T> {
+    this.ema?.swap();
+    try {
+      return await use();
+    } finally {
+      this.ema?.swap();
+    }
   }
 
   save(folder: RunFolder): void {
@@ -191,7 +196,7 @@ export async function train(task: Task, settings: LoopSettings, options: LoopOpt
 
       const isLast = training.step === settings.steps;
       if (evaluate && (isLast || training.step % evaluate.every === 0)) {
-        const values = await evaluate.run(training.step);
+        const values = await training.withResult(() => evaluate.run(training.step));
         folder?.append({ type: 'evaluation', step, ...values });
         progress.say(`${task.name} after ${training.step} steps: ${summary(values)}`);
         const value = evaluate.best === undefined ? undefined : values[evaluate.best];

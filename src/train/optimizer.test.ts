@@ -81,6 +81,9 @@ describe('the optimizer', () => {
     const ema = new Ema(parameters, 0.5);
     new Optimizer(parameters).update(new Map([['p', tf.tensor1d([1, 1])]]), 0.1);
     assert.deepEqual([...ema.averages.get('p')!.dataSync()], [1, 2]);
+    ema.swap();
+    assert.deepEqual([...parameter.dataSync()], [1, 2]);
+    ema.swap();
     ema.update(); // the first decay is 2 / 11
     const [moved] = parameter.dataSync();
     assert.ok(Math.abs(ema.averages.get('p')!.dataSync()[0] - (moved + (2 / 11) * (1 - moved))) < 1e-6);
