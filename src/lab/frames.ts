@@ -9,7 +9,7 @@ interface MeasurementLike {
   metric: string;
   value: number;
   n?: number;
-  ci?: readonly [number, number];
+  ci?: { low: number; high: number };
 }
 
 /** Flattens records to rows. A result that is neither a number nor a measurement is an error that names its record. */
@@ -25,8 +25,8 @@ export function recordRows(records: readonly TrialRecord[]): Row[] {
         metric,
         value,
         n: n ?? null,
-        ciLow: ci?.[0] ?? null,
-        ciHigh: ci?.[1] ?? null,
+        ciLow: ci?.low ?? null,
+        ciHigh: ci?.high ?? null,
       }),
     );
   });

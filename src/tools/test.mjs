@@ -20,4 +20,4 @@ const run = (args) => {
   if (status !== 0) process.exit(status ?? 1);
 };
 if (filters.length === 0) run(['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit']);
-run(['--import', 'tsx', '--test', '--test-concurrency=2', ...files]);
+run(['--import', 'tsx', '--test', '--test-reporter=spec', '--test-concurrency=2', ...files]);
