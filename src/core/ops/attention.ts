@@ -71,6 +71,12 @@ export function attention(q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D, option
   return y as tf.Tensor3D;
 }
 
+/** The probabilities that `attention` mixes values with: [batch, heads, tokens, keys]. For looking at; not fused. */
+export function attentionWeights(q: tf.Tensor3D, k: tf.Tensor3D, { numHeads, numKvHeads = numHeads, causal = false, bias }: AttentionOptions): tf.Tensor4D {
+  const scale = 1 / Math.sqrt(q.shape[2] / numHeads);
+  return tf.tidy(() => tf.softmax(scores(q, k, bias, { numHeads, numKvHeads, causal, scale })));
+}
+
 interface Attributes {
   numHeads: number;
   numKvHeads: number;
