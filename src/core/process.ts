@@ -1,12 +1,21 @@
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Worker, type WorkerOptions } from 'node:worker_threads';
 
 /**
  * Path of a module beside the caller's, with the caller's own extension, so that child processes and workers start
  * from the sources under a loader and from the build otherwise: `fork(siblingModule(import.meta.url, './worker'))`.
- * Children inherit the loader through `process.execArgv`.
+ * Child processes inherit the loader through `process.execArgv`; threads do not: see `startWorker`.
  */
 export function siblingModule(callerUrl: string, relative: string): string {
   const path = fileURLToPath(new URL(relative, callerUrl));
   return path + extname(fileURLToPath(callerUrl));
+}
+
+/** A worker thread on a module beside the caller's. Sources need their loader registered again, for a thread starts without it. */
+export function startWorker(callerUrl: string, relative: string, options: WorkerOptions = {}): Worker {
+  const path = siblingModule(callerUrl, relative);
+  if (!path.endsWith('.ts')) return new Worker(path, options);
+  const loader = JSON.stringify(import.meta.resolve('tsx/esm/api'));
+  return new Worker(`import(${loader}).then(({ register }) => { register(); return import(${JSON.stringify(path)}); });`, { ...options, eval: true });
 }
