@@ -59,15 +59,29 @@ export function sceneAt(seed: number, index: number, options: SceneOptions): Sce
 /** Kinds that combine a concept with something: only these can be new in composition. */
 const compositionKinds: Partial<Record<SceneKind, number>> = { single: 25, count: 25, pair: 25, colors: 25 };
 
-/** A scene of one kind. `wanted` narrows the concepts; the first object is always one of them. */
-export function drawScene(stream: Random, kind: SceneKind, { split, axis = 'cell' }: SceneOptions, wanted?: (concept: Concept) => boolean): Scene {
+/** A scene of one kind. `wanted` narrows the concepts, `only` says whether a single object is an outline. */
+export function drawScene(stream: Random, kind: SceneKind, { split, axis = 'cell' }: SceneOptions, wanted?: (concept: Concept) => boolean, only?: 'outline' | 'painted'): Scene {
   for (let attempt = 0; attempt < 200; attempt++) {
-    const objects = draw[kind](new Picker(stream, split, axis, kind, wanted));
+    const objects = draw[kind](new Picker(stream, split, axis, wanted, only));
     if (!allows(split, axis, combinations(kind, objects))) continue;
     const ground = chooseGround(stream, objects);
     if (ground) return { kind, ground, objects };
   }
   throw new Error(`No ${kind} scene of split "${split}", axis "${axis}" was found in 200 draws. Ask for a wider choice of concepts.`);
+}
+
+/**
+ * A scene of one kind with the given cells, the first as its subject, on `ground` where it stands out. Undefined when the split does not
+ * allow what it would combine.
+ */
+export function sceneWith(stream: Random, kind: SceneKind, given: readonly Cell[], { split, axis = 'cell' }: SceneOptions, { ground: wish, count }: { ground?: Ground; count?: number } = {}): Scene | undefined {
+  for (let attempt = 0; attempt < 20; attempt++) {
+    const objects = draw[kind](new GivenCells(stream, split, axis, given, count));
+    if (!allows(split, axis, combinations(kind, objects))) continue;
+    const ground = wish && visibleGrounds(objects).includes(wish) ? wish : chooseGround(stream, objects);
+    if (ground) return { kind, ground, objects };
+  }
+  return undefined;
 }
 
 /** What a scene combines, such as `3/dog` or `red/key`. */
@@ -93,7 +107,7 @@ function allows(split: Split, axis: Axis, combinations: string[]): boolean {
   if (axis === 'concept' && split !== 'train') return true;
   const splits = combinations.map(combinationSplit);
   if (axis !== 'composition' || split === 'train') return splits.every((each) => each === 'train');
-  return splits.includes(split) && splits.every((each) => each === split || each === 'train');
+  return (splits.length === 0 || splits.includes(split)) && splits.every((each) => each === split || each === 'train');
 }
 
 /** Draws concepts for one scene. */
@@ -102,12 +116,13 @@ class Picker {
     readonly stream: Random,
     readonly split: Split,
     readonly axis: Axis,
-    readonly kind: SceneKind,
     private readonly wanted: (concept: Concept) => boolean = () => true,
+    private readonly only?: 'outline' | 'painted',
   ) {}
 
   /** How many single objects are outlines: none where the painted cell must be new, all where the colour must be. */
   get shareOfOutlines(): number {
+    if (this.only) return this.only === 'outline' ? 1 : 0;
     if (this.split === 'train' || this.axis === 'concept') return 0.15;
     return this.axis === 'cell' ? 0 : 1;
   }
@@ -130,8 +145,32 @@ class Picker {
     return this.stream.choice(list.filter((cell) => this.wanted(cell.concept) && filter(cell)));
   }
 
+  /** How many copies a `count` scene must have, if that is given. */
+  readonly count?: number;
+
   between(low: number, high: number): number {
     return low + this.stream.integer(high - low + 1);
+  }
+}
+
+/** Hands out the given cells, in order. */
+class GivenCells extends Picker {
+  private next = 0;
+
+  constructor(stream: Random, split: Split, axis: Axis, private readonly given: readonly Cell[], override readonly count?: number) {
+    super(stream, split, axis);
+  }
+
+  override get shareOfOutlines(): number {
+    return this.given[0].style === 'outline' ? 1 : 0;
+  }
+
+  override painted(): Cell {
+    return this.given[this.next++ % this.given.length];
+  }
+
+  override outlined(): Cell {
+    return this.painted();
   }
 }
 
@@ -177,7 +216,7 @@ const draw: Record<SceneKind, (picker: Picker) => SceneObject[]> = {
   },
   count(picker) {
     const cell = picker.painted(({ concept }) => concept.isCore && isCountable(concept.name));
-    const spots = picker.stream.shuffle([0, 1, 2, 3, 4, 5, 6, 7, 8]).slice(0, picker.between(2, 5)).sort((a, b) => a - b);
+    const spots = picker.stream.shuffle([0, 1, 2, 3, 4, 5, 6, 7, 8]).slice(0, picker.count ?? picker.between(2, 5)).sort((a, b) => a - b);
     return spots.map((spot) => place(cell, { x: 1 + (spot % 3) * 10, y: 1 + Math.floor(spot / 3) * 10, size: 10 }));
   },
   pair(picker) {
@@ -215,10 +254,14 @@ const draw: Record<SceneKind, (picker: Picker) => SceneObject[]> = {
 
 /** A ground that stands out against every object, or nothing when none does. */
 export function chooseGround(stream: Random, objects: readonly SceneObject[]): Ground | undefined {
+  const visible = visibleGrounds(objects);
+  return visible.length > 0 ? stream.choice(visible) : undefined;
+}
+
+export function visibleGrounds(objects: readonly SceneObject[]): Ground[] {
   // A thin outline needs more contrast than a filled shape.
   const parts = objects.map((object) => ({ mean: spriteOf(object, object.size).mean as Rgb, contrast: object.ink ? 125 : 85 }));
-  const visible = groundNames.filter((name) => parts.every(({ mean, contrast }) => distance(mean, grounds[name]) > contrast));
-  return visible.length > 0 ? stream.choice(visible) : undefined;
+  return groundNames.filter((name) => parts.every(({ mean, contrast }) => distance(mean, grounds[name]) > contrast));
 }
 
 function spriteOf({ concept: name, style, ink }: SceneObject, size: number): Sprite {
