@@ -24,7 +24,7 @@ export type ClipTextParams = Params<ReturnType<typeof clipTextSpec>>;
  * ids int32 [texts, tokens]; mask [texts, tokens], 1 keeps and 0 drops, on top of the causal order.
  */
 export function clipTextHiddenStates(p: ClipTextParams, ids: tf.Tensor2D, config: ClipTextConfig, mask?: tf.Tensor2D): tf.Tensor3D[] {
-  const { texts, tokens } = shapes({ ids: [ids, 'texts tokens'], ...(mask ? { mask: [mask, 'texts tokens'] as const } : {}) });
+  const { texts, tokens } = shapes({ ids: [ids, 'texts tokens'], mask: [mask ?? ids, 'texts tokens'] });
   if (tokens > config.maxPositions) throw new Error(`CLIP text: expected at most ${config.maxPositions} tokens, found ${tokens}. Cut the text.`);
   return tf.tidy(() => {
     const { token_embedding, position_embedding } = p.text_model.embeddings;
