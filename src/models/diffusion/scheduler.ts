@@ -5,14 +5,14 @@ import type { NoiseSchedule } from './schedule.js';
  * What a solver remembers between steps. It is a value: `step` takes one and gives the next, which shares no tensor with it, so the caller
  * may dispose the old one at once (`tf.dispose(state)`).
  */
-export interface SolverState {
+export type SolverState = {
   /** Earlier predictions that multistep solvers use, oldest first. */
-  readonly history: readonly tf.Tensor4D[];
+  readonly history: tf.Tensor4D[];
   /** Latents from which a Runge-Kutta step starts (PNDM). */
   readonly base?: tf.Tensor4D;
   /** Weighted predictions of an unfinished Runge-Kutta step (PNDM). */
   readonly sum?: tf.Tensor4D;
-}
+};
 
 export interface StepInput {
   /** What the network said about `latents` at this step, after guidance. [images, height, width, channels] */
@@ -25,12 +25,12 @@ export interface StepInput {
   readonly noise?: tf.Tensor4D;
 }
 
-export interface StepResult {
+export type StepResult = {
   readonly latents: tf.Tensor4D;
   readonly state: SolverState;
   /** The clean latents as they look from here, where the solver computes them. */
   readonly original?: tf.Tensor4D;
-}
+};
 
 /**
  * A sampler for a given number of steps. The loop:
