@@ -1,0 +1,66 @@
+import * as tf from '@tensorflow/tfjs';
+import { imageTensor, clipPreprocessing, diffusionPreprocessing, type RgbImage } from '../core/images.js';
+import { drawLatents, encode } from '../models/diffusion/index.js';
+import { embedTokens, llamaStates } from '../models/llama/index.js';
+import type { Collated } from './collate.js';
+import type { DreamConfig } from './config.js';
+import { imageFeatures, projectImages, type DreamParams } from './model.js';
+import { splice } from './splice.js';
+
+/** The token side of a batch, without pictures. */
+export type TokenBatch = Omit<Collated<unknown>, 'images' | 'dreamImages'>;
+
+/** A batch as the network takes it after its frozen encoders. The tensors belong to whoever made it (`tf.dispose`). */
+export interface EncodedBatch extends TokenBatch {
+  /** CLIP patches of the pictures that are read, [images, patches, width]; null without any. */
+  features: tf.Tensor3D | null;
+  /** Scaled latents of the pictures that are drawn, [images, height, width, channels]; null without any. */
+  latents: tf.Tensor4D | null;
+}
+
+/** Pictures as inputs of the two encoders. */
+export interface Pixels {
+  /** [images, size, size, 3] for CLIP, or null. */
+  images: tf.Tensor4D | null;
+  /** [images, size, size, 3] in [-1, 1] for the autoencoder, or null. */
+  dreamImages: tf.Tensor4D | null;
+}
+
+export function pixels({ images, dreamImages }: Pick<Collated<RgbImage>, 'images' | 'dreamImages'>, { vision, imageSize }: DreamConfig): Pixels {
+  return {
+    images: images.length ? imageTensor(images, clipPreprocessing(vision.imageSize)) : null,
+    dreamImages: dreamImages.length ? imageTensor(dreamImages, diffusionPreprocessing(imageSize)) : null,
+  };
+}
+
+/**
+ * Runs the frozen encoders, before gradients are taken. `posteriorNoise` from N(0, 1) in the shape of the latents draws from the autoencoder's
+ * posterior; without it latents are its mean.
+ */
+export function encodeImages(p: DreamParams, config: DreamConfig, tokens: TokenBatch, { images, dreamImages }: Pixels, posteriorNoise?: tf.Tensor4D): EncodedBatch {
+  const features = images && imageFeatures(p, images, config);
+  const latents =
+    dreamImages && tf.tidy(() => drawLatents(encode(p.stable_diffusion_head.vae, dreamImages, config.vae), config.vae, posteriorNoise));
+  const { batch, tokens: length, tokenIds, labels, mask, imageStarts, dreamStarts } = tokens;
+  return { batch, tokens: length, tokenIds, labels, mask, imageStarts, dreamStarts, features, latents };
+}
+
+/** Embeddings of a batch with queries and projected features in place. [batch, tokens, dim] */
+export function embedBatch(p: DreamParams, { batch, tokens, tokenIds, dreamStarts, imageStarts, features }: Omit<EncodedBatch, 'latents'>): tf.Tensor3D {
+  return tf.tidy(() =>
+    splice(embedTokens(p, tf.tensor2d(tokenIds, [batch, tokens], 'int32')), {
+      queries: p.model.dream_embedding.dream_queries,
+      dreamStarts,
+      features: features ? projectImages(p, features) : undefined,
+      imageStarts,
+    }),
+  );
+}
+
+/**
+ * States of the whole batch after the final norm, in one causal pass. [batch, tokens, dim]
+ * Padding stands on the right, where causality hides it from every token, so no mask is needed; its own states mean nothing.
+ */
+export function forwardStates(p: DreamParams, config: DreamConfig, encoded: Omit<EncodedBatch, 'latents'>): tf.Tensor3D {
+  return tf.tidy(() => llamaStates(p, embedBatch(p, encoded), config.language));
+}

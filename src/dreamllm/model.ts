@@ -1,0 +1,49 @@
+import * as tf from '@tensorflow/tfjs';
+import { normal, param, type Params } from '../core/params.js';
+import { shapes } from '../core/shapes.js';
+import { clipPatches, clipVisionSpec } from '../models/clip/index.js';
+import { unetSpec, vaeSpec } from '../models/diffusion/index.js';
+import { llamaSpec } from '../models/llama/index.js';
+import { biasedLinearSpec, linear, linearSpec } from '../nn/index.js';
+import type { DreamConfig } from './config.js';
+
+/** What DreamLLM adds to a language model and in front of a diffusion model, and those two, under the names of the released checkpoints. */
+export const dreamSpec = (config: DreamConfig) => {
+  const { language, vision, unet, vae, numDreamQueries } = config;
+  const { model, lm_head } = llamaSpec(language);
+  return {
+    model: {
+      ...model,
+      dream_embedding: { dream_queries: param<tf.Rank.R3>([1, numDreamQueries, language.hiddenSize], normal(0.02)) },
+      clip_vision_embedding: {
+        clip_vision_model: clipVisionSpec(vision),
+        projector: { projector: biasedLinearSpec(vision.hiddenSize, language.hiddenSize) },
+      },
+    },
+    lm_head,
+    stable_diffusion_head: {
+      vae: vaeSpec(vae),
+      unet: unetSpec(unet),
+      projector: { projector: linearSpec(language.hiddenSize, unet.crossAttentionDim) },
+    },
+  };
+};
+
+export type DreamParams = Params<ReturnType<typeof dreamSpec>>;
+
+/** CLIP's patches before its last layer, as the visual projector takes them. pixels [images, size, size, 3], normalised -> [images, patches, width] */
+export function imageFeatures(p: DreamParams, pixels: tf.Tensor4D, config: DreamConfig): tf.Tensor3D {
+  return clipPatches(p.model.clip_vision_embedding.clip_vision_model, pixels, config.vision);
+}
+
+/** The visual projector. features [images, patches, width] -> [images, patches, dim] */
+export function projectImages(p: DreamParams, features: tf.Tensor3D): tf.Tensor3D {
+  return linear(p.model.clip_vision_embedding.projector.projector, features);
+}
+
+/** The condition projector: from states at the dream queries to what the U-Net attends to. states [images, queries, dim] -> [images, queries, crossAttentionDim] */
+export function projectCondition(p: DreamParams, states: tf.Tensor3D): tf.Tensor3D {
+  const { queries } = shapes({ states: [states, 'images queries dim'], dream_queries: [p.model.dream_embedding.dream_queries, '1 queries dim'] });
+  if (queries === 0) throw new Error('The condition needs at least one dream query.');
+  return linear(p.stable_diffusion_head.projector.projector, states);
+}
