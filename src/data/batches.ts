@@ -23,35 +23,69 @@ export interface Mixture<T> {
   batch(step: number, batchSize: number): T[];
 }
 
+const blockSize = 256;
+const goldenRatio = 0.6180339887498949;
+
 /**
- * Mixes sources in proportion to their weights. Sample i is drawn by a stream named by `seed` and i; an endless source gets i as its index, a
- * finite one goes through a shuffled order of its own, one pass after the other.
+ * Mixes sources in proportion to their weights. The mixture runs in shuffled blocks of 256 samples, of which each source has its share to within
+ * one sample (and exactly in the long run), and a source's samples are taken one after the other. A finite source is gone through in shuffled
+ * order, every item once in each pass.
  */
 export function mixture<T>(sources: readonly Source<T>[], seed: number): Mixture<T> {
-  const usable = sources.filter(({ weight }) => weight > 0);
-  if (usable.length === 0) throw new Error(`A mixture needs a source with positive weight; found ${sources.length} sources.`);
-  for (const { name, size, weight } of usable) {
-    if (!Number.isFinite(weight)) throw new Error(`Source "${name}": expected a finite weight, found ${weight}.`);
+  for (const { name, size, weight } of sources) {
+    if (!(Number.isFinite(weight) && weight >= 0)) throw new Error(`Source "${name}": expected a weight of 0 or more, found ${weight}.`);
     if (size !== undefined && !(Number.isInteger(size) && size > 0)) throw new Error(`Source "${name}": expected a positive whole size, found ${size}.`);
   }
+  const usable = sources.filter(({ weight }) => weight > 0);
+  if (usable.length === 0) throw new Error(`A mixture needs a source with positive weight; found none among ${sources.length}.`);
   const total = usable.reduce((sum, { weight }) => sum + weight, 0);
+  let sum = 0;
+  const ends = usable.map(({ weight }) => ((sum += weight) / total) * blockSize);
+  ends[ends.length - 1] = blockSize;
+
+  /** How many samples of a block each source has: systematic sampling, with an offset that goes round. */
+  const countsIn = (block: number): number[] => {
+    const offset = ((block + 1) * goldenRatio) % 1;
+    let before = 0;
+    return ends.map((end, i) => {
+      const upTo = i === ends.length - 1 ? blockSize : Math.ceil(Math.max(0, end - offset));
+      const count = upTo - before;
+      before = upTo;
+      return count;
+    });
+  };
+
+  // Samples of each source before each block, found as far as they are asked for.
+  const before: number[][] = [usable.map(() => 0)];
+  const beforeBlock = (block: number): number[] => {
+    while (before.length <= block) {
+      const last = before.length - 1;
+      const counts = countsIn(last);
+      before.push(before[last].map((count, i) => count + counts[i]));
+    }
+    return before[block];
+  };
+
+  let current: { block: number; places: { source: number; index: number }[] } | undefined;
+  const placesIn = (block: number) => {
+    if (current?.block !== block) {
+      const order = random(seed, 'mixture', block).shuffle(countsIn(block).flatMap((count, source) => Array<number>(count).fill(source)));
+      const next = [...beforeBlock(block)];
+      current = { block, places: order.map((source) => ({ source, index: next[source]++ })) };
+    }
+    return current.places;
+  };
+
   const locate = (index: number) => {
-    let draw = random(seed, 'mixture', index).uniform() * total;
-    let source = usable.findIndex(({ weight }) => (draw -= weight) < 0);
-    if (source < 0) source = usable.length - 1;
+    const { source, index: position } = placesIn(Math.floor(index / blockSize))[index % blockSize];
     const { size, name } = usable[source];
-    return { source, index: size === undefined ? index : permuted(finiteIndex(index, usable[source].weight / total), size, seed, name) };
+    return { source, index: size === undefined ? position : permuted(position, size, seed, name) };
   };
   const at = (index: number) => {
     const place = locate(index);
     return usable[place.source].at(place.index);
   };
   return { names: usable.map(({ name }) => name), at, locate, batch: (step, batchSize) => Array.from({ length: batchSize }, (_, i) => at(step * batchSize + i)) };
-
-  /** About how many samples the source has given before: its share of the mixture so far. Exact for a source that is alone. */
-  function finiteIndex(index: number, share: number): number {
-    return Math.floor(index * share);
-  }
 }
 
 /** Position `index` of an endless run through `size` items, shuffled anew in each pass. */

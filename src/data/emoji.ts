@@ -146,13 +146,15 @@ function build(): Concept[] {
   return found.map((concept) => {
     const component = components.get(concept.name)!;
     const drawn = paintedStyles.filter((style) => concept.icons[style]);
-    const draw = random(0, 'held-out cell', concept.name);
+    // Drawn for the component, so that the look-alikes of a held-out picture are held out with it.
+    const draw = random(0, 'held-out cell', component);
+    const order = draw.shuffle(paintedStyles);
     return {
       ...concept,
       component,
       split: splitOf(component),
       isCore: coreSubgroups.test(concept.subgroup) && !notCore.test(concept.name) && concept.name.split(' ').length <= 2 && drawn.length >= 4,
-      heldOutStyle: drawn.length >= 3 ? draw.choice(drawn) : undefined,
+      heldOutStyle: drawn.length >= 3 ? order.find((style) => drawn.includes(style)) : undefined,
       heldOutSplit: draw.uniform() < 0.5 ? 'val' : 'test',
     };
   });
@@ -164,7 +166,7 @@ function splitOf(component: string): Split {
   return draw < 0.8 ? 'train' : draw < 0.9 ? 'val' : 'test';
 }
 
-/** Joins an emoji with each set: by code point where the set lists them, else by the slug of its label. */
+/** Joins an emoji with each set: by code point where the set lists it, else by the slug of its label. */
 function iconFinder(): (label: string, hexcode: string) => Concept['icons'] {
   const key = (hexcode: string) => hexcode.toLowerCase().split('-').filter((point) => point !== 'fe0f').join('-');
   const slug = (label: string) => label.toLowerCase().replace(/[’“”"().!:,]/g, '').replace(/&/g, 'and').replace(/ñ/g, 'n').replace(/[^a-z0-9]+/g, '-');
@@ -173,8 +175,7 @@ function iconFinder(): (label: string, hexcode: string) => Concept['icons'] {
     const chars = readCharacters(artwork[style]);
     const byCode = new Map(Object.entries(chars).map(([code, icon]) => [key(code), icon]));
     const resolve = (label: string, hexcode: string) => {
-      const icon = byCode.size > 0 ? byCode.get(key(hexcode)) : slug(label);
-      return icon && icons[icon] ? icon : undefined;
+      return [byCode.get(key(hexcode)), slug(label)].find((icon) => icon !== undefined && icons[icon]);
     };
     return { style, resolve };
   });
