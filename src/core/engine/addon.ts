@@ -1,0 +1,40 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { kernelError, type Engine, type KernelName } from './engine.js';
+
+interface Addon {
+  names: string;
+  setThreads(count: number): boolean;
+  call(kernel: number, numbers: Float64Array, ...tensors: unknown[]): number;
+}
+
+/** Where `build-native.mjs` puts the addon: build/ at the package's root, the same distance from src and dist. */
+export const addonFolder = fileURLToPath(new URL('../../../build/engine', import.meta.url));
+
+export const buildCommand = 'npm run build:native';
+
+/** Loads the addon. Throws, saying how to get one, when it is absent or was built for another processor. */
+export function loadNative(threads: number): Engine {
+  const file = join(addonFolder, 'engine.node');
+  if (!existsSync(file)) throw new Error(`No native engine at ${file}. Run \`${buildCommand}\`; it needs a C compiler and Node's headers.`);
+  const { processor, node } = JSON.parse(readFileSync(join(addonFolder, 'engine.json'), 'utf8')) as { processor: string; node: string };
+  // Built with -march=native: on another processor its instructions may not exist.
+  if (processor !== cpus()[0].model) throw new Error(`The native engine was built for "${processor}", this is "${cpus()[0].model}". Run \`${buildCommand}\`.`);
+  const addon = createRequire(import.meta.url)(file) as Addon;
+  const ids = new Map(addon.names.trim().split(' ').map((name, id) => [name as KernelName, id]));
+  if (!addon.setThreads(threads)) throw new Error(`The native engine could not start ${threads} threads. Set DREAMLLM_THREADS to a number from 1 to 64.`);
+  void node;
+  return {
+    name: 'native',
+    variant: processor,
+    threads,
+    allocate: (bytes) => ({ buffer: new ArrayBuffer(bytes), offset: 0, bytes }),
+    call(kernel, tensors, numbers) {
+      const status = addon.call(ids.get(kernel)!, Float64Array.from(numbers), ...tensors);
+      if (status !== 0) throw kernelError(kernel, status);
+    },
+  };
+}

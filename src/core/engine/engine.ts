@@ -1,0 +1,38 @@
+/** The two engines, native and WebAssembly, behind one interface: memory that kernels can reach, and kernels by name. */
+export type Values = Float32Array | Int32Array | Uint8Array;
+
+/** A kernel of `native/kernels.h`; its comment there names pointers and numbers. */
+export type KernelName =
+  | 'gemm' | 'conv' | 'conv_grad_filter' | 'conv_grad_input' | 'attention' | 'attention_grad' | 'rope'
+  | 'rms_norm' | 'rms_norm_grad_input' | 'rms_norm_grad_weight' | 'layer_norm' | 'layer_norm_grad_input' | 'layer_norm_grad_params'
+  | 'group_norm' | 'group_norm_grad_input' | 'group_norm_grad_params' | 'unary' | 'binary' | 'activation' | 'activation_grad' | 'gated'
+  | 'gated_grad' | 'select' | 'sum' | 'sum_of_squares' | 'max' | 'softmax' | 'copy' | 'fill' | 'gather' | 'scatter_add' | 'upsample' | 'upsample_grad'
+  | 'cross_entropy' | 'cross_entropy_grad' | 'adamw';
+
+/** A piece of memory; `bytes` is its whole length. */
+export interface Block {
+  buffer: ArrayBufferLike;
+  offset: number;
+  bytes: number;
+}
+
+export interface Engine {
+  readonly name: 'native' | 'wasm';
+  /** Which of its variants runs, for records: 'relaxed-simd', the processor the addon was built for. */
+  readonly variant: string;
+  readonly threads: number;
+  /** New memory, not cleared. Throws, with a remedy, when there is none. */
+  allocate(bytes: number): Block;
+  /** Runs a kernel; null stands for an optional tensor that is absent. Throws when the kernel refuses its arguments. */
+  call(kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[]): void;
+}
+
+/** What a kernel's status says. */
+export function kernelError(kernel: string, status: number): Error {
+  const why: Record<number, string> = {
+    1: 'its sizes exceed what the kernel supports',
+    2: 'its statistics exceed the working memory; use fewer images or channels at a time',
+    3: 'an id or label lies outside of its table',
+  };
+  return new Error(`${kernel}: ${why[status] ?? `failed with status ${status}`}.`);
+}

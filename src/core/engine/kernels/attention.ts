@@ -1,0 +1,45 @@
+import type * as tf from '@tensorflow/tfjs';
+import { size } from '../dream-backend.js';
+import type { Attributes, KernelTable } from './table.js';
+
+/** As attention_arguments in native/attention.h reads them. */
+function attentionNumbers(q: tf.TensorInfo, k: tf.TensorInfo, bias: tf.TensorInfo | undefined, { numHeads, numKvHeads, causal, scale }: Attributes): number[] {
+  const [batch, tokens, width] = q.shape;
+  const keys = k.shape[1];
+  const [biasBatch, , biasRows] = bias?.shape ?? [1, 1, 1];
+  const biasBatchStride = biasBatch > 1 ? biasRows * keys : 0;
+  return [batch, tokens, keys, numHeads, numKvHeads, width / numHeads, causal ? 1 : 0, scale, biasBatchStride, biasRows > 1 ? keys : 0];
+}
+
+export const attentionKernels: KernelTable = {
+  DreamAttention: (backend, { q, k, v, bias }, attributes) => {
+    const y = backend.output(q.shape);
+    const logSumExp = backend.output([q.shape[0], attributes.numHeads, q.shape[1]]);
+    backend.run(
+      'attention',
+      [backend.floats(q), backend.floats(k), backend.floats(v), bias ? backend.floats(bias) : null, backend.floats(y), backend.floats(logSumExp)],
+      attentionNumbers(q, k, bias, attributes),
+    );
+    return [y, logSumExp];
+  },
+
+  DreamAttentionGrad: (backend, { q, k, v, bias, y, logSumExp, dy }, attributes) => {
+    const dq = backend.output(q.shape);
+    const dk = backend.output(k.shape);
+    const dv = backend.output(v.shape);
+    const delta = backend.output(logSumExp.shape);
+    const tensors = [q, k, v, bias, y, logSumExp, dy, dq, dk, dv, delta].map((tensor) => (tensor ? backend.floats(tensor) : null));
+    backend.run('attention_grad', tensors, attentionNumbers(q, k, bias, attributes));
+    backend.disposeData(delta.dataId);
+    return [dq, dk, dv];
+  },
+
+  DreamRope: (backend, { x, cos, sin }, { numHeads, inverse }) => {
+    const [batch, tokens, width] = x.shape;
+    const y = backend.output(x.shape);
+    const headDim = width / numHeads;
+    const tableStride = cos.shape[0] > 1 ? size(cos.shape.slice(1)) : 0;
+    backend.run('rope', [x, cos, sin, y].map((tensor) => backend.floats(tensor)), [batch, tokens, numHeads, headDim, tableStride, inverse ? 1 : 0]);
+    return y;
+  },
+};

@@ -1,0 +1,68 @@
+import type * as tf from '@tensorflow/tfjs';
+import { size, type DreamBackend } from '../dream-backend.js';
+import { isFloat, type KernelTable } from './table.js';
+import { unaryOps } from './elementwise.js';
+
+interface Product {
+  batch?: number;
+  strides?: [a: number, b: number, c: number];
+  m: number;
+  n: number;
+  k: number;
+  transposeA?: boolean;
+  transposeB?: boolean;
+  bias?: Float32Array | null;
+}
+
+/** c = op(a) op(b) + bias on dense row-major matrices. */
+export function gemm(backend: DreamBackend, a: Float32Array, b: Float32Array, c: Float32Array, product: Product): void {
+  const { batch = 1, strides = [0, 0, 0], m, n, k, transposeA = false, transposeB = false, bias = null } = product;
+  backend.run('gemm', [a, b, c, bias], [batch, ...strides, m, n, k, transposeA ? m : k, transposeB ? k : n, n, +transposeA, +transposeB, 0]);
+}
+
+/** Batched product of [..., m, k] and [..., k, n]; leading axes are equal, or one side has a single matrix. */
+function batchMatMul(backend: DreamBackend, a: tf.TensorInfo, b: tf.TensorInfo, transposeA: boolean, transposeB: boolean, bias?: tf.TensorInfo) {
+  const rank = a.shape.length;
+  const m = a.shape[transposeA ? rank - 1 : rank - 2];
+  const k = a.shape[transposeA ? rank - 2 : rank - 1];
+  const n = b.shape[transposeB ? b.shape.length - 2 : b.shape.length - 1];
+  const kOfB = b.shape[transposeB ? b.shape.length - 1 : b.shape.length - 2];
+  if (k !== kOfB) throw new Error(`matMul: expected equal inner sizes, found ${k} of [${a.shape}] and ${kOfB} of [${b.shape}] (transpose ${transposeA}, ${transposeB}).`);
+  const leadA = a.shape.slice(0, -2);
+  const leadB = b.shape.slice(0, -2);
+  const batchA = size(leadA);
+  const batchB = size(leadB);
+  if (batchA !== 1 && batchB !== 1 && (leadA.length !== leadB.length || leadA.some((n, i) => n !== leadB[i]))) return undefined;
+  const lead = batchB === 1 && leadA.length >= leadB.length ? leadA : batchA === 1 && leadB.length >= leadA.length ? leadB : batchA === 1 ? leadA.map((n, i) => Math.max(n, leadB[i - leadA.length + leadB.length] ?? 1)) : leadA;
+  const batch = size(lead);
+  if (batch !== Math.max(batchA, batchB) && batch !== 0) return undefined;
+  const y = backend.output([...lead, m, n]);
+  const joined = batchB === 1 && !transposeA; // one matrix of all rows
+  gemm(backend, backend.floats(a), backend.floats(b), backend.floats(y), {
+    ...(joined ? { m: batch * m } : { batch, strides: [batchA === 1 ? 0 : m * k, batchB === 1 ? 0 : k * n, m * n], m }),
+    n, k, transposeA, transposeB, bias: bias ? backend.floats(bias) : null,
+  });
+  return y;
+}
+
+export const matmulKernels: KernelTable = {
+  BatchMatMul: (backend, { a, b }, { transposeA, transposeB }) => (isFloat(a, b) ? batchMatMul(backend, a, b, transposeA, transposeB) : undefined),
+
+  _FusedMatMul: (backend, { a, b, bias, preluActivationWeights }, { transposeA, transposeB, activation }) => {
+    const op = activation === 'linear' ? undefined : unaryOps.indexOf(activation);
+    const n = b.shape[transposeB ? b.shape.length - 2 : b.shape.length - 1];
+    if (!isFloat(a, b) || preluActivationWeights || op === -1 || (bias && (!isFloat(bias) || size(bias.shape) !== n))) return undefined;
+    const y = batchMatMul(backend, a, b, transposeA, transposeB, bias);
+    if (y && op !== undefined) backend.run('unary', [backend.floats(y), backend.floats(y)], [size(y.shape), op, 0, 0]);
+    return y;
+  },
+
+  DreamLinear: (backend, { x, weight, bias }) => {
+    const [n, k] = weight.shape;
+    const y = backend.output([...x.shape.slice(0, -1), n]);
+    gemm(backend, backend.floats(x), backend.floats(weight), backend.floats(y), {
+      m: size(x.shape.slice(0, -1)), n, k, transposeB: true, bias: bias ? backend.floats(bias) : null,
+    });
+    return y;
+  },
+};

@@ -1,0 +1,329 @@
+// Single-precision matrix product C = op(A) op(B) (+ C or + bias), row-major, after Goto and van de Geijn 2008: operands are packed into panels
+// that the register tile reads in order. Convolutions use the same core with packing that reads from images.
+#pragma once
+#include "parallel.h"
+
+#define KC 256
+#define MC (MR * (144 / MR))
+#define NC 512
+
+typedef struct gemm gemm;
+// Packs `count` rows of A (or columns of B) from `first`, over k in [k0, k0 + kc), as out[q * width + i], zero-filled to `width`.
+typedef void (*pack_fn)(const gemm *g, int64_t first, int count, int64_t k0, int kc, float *out);
+
+struct gemm {
+  const float *a, *b, *bias;
+  float *c;
+  int64_t m, n, k, lda, ldb, ldc;
+  int ta, tb, accumulate;
+  pack_fn pack_a, pack_b;                          // null: dense
+  void (*rows)(const gemm *g, int64_t first, int count, float **out);  // null: c + i * ldc
+  const void *context;
+};
+
+// Rows contiguous along k are transposed in 4 x 4 blocks.
+static void pack_transposed(const float *const *rows, int count, int width, int kc, float *restrict out) {
+  int i = 0;
+  for (; i + 4 <= count; i += 4) {
+    const float *r0 = rows[i], *r1 = rows[i + 1], *r2 = rows[i + 2], *r3 = rows[i + 3];
+    float *o = out + i;
+    int q = 0;
+    for (; q + 4 <= kc; q += 4, o += 4 * width) {
+      v4f a = *(const v4f *)(r0 + q), b = *(const v4f *)(r1 + q), c = *(const v4f *)(r2 + q), d = *(const v4f *)(r3 + q);
+      v4f ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+      v4f cd0 = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd1 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+      *(v4f *)o = __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5);
+      *(v4f *)(o + width) = __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7);
+      *(v4f *)(o + 2 * width) = __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5);
+      *(v4f *)(o + 3 * width) = __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7);
+    }
+    for (; q < kc; q++, o += width) o[0] = r0[q], o[1] = r1[q], o[2] = r2[q], o[3] = r3[q];
+  }
+  for (; i < count; i++)
+    for (int q = 0; q < kc; q++) out[q * width + i] = rows[i][q];
+  for (; i < width; i++)
+    for (int q = 0; q < kc; q++) out[q * width + i] = 0;
+}
+
+// Rows of `width` neighbours are copied.
+static void pack_copied(const float *src, int64_t ld, int count, int width, int kc, float *restrict out) {
+  if (count == width) {
+    for (int q = 0; q < kc; q++, src += ld, out += width)
+      for (int i = 0; i < width; i++) out[i] = src[i];
+  } else {
+    for (int q = 0; q < kc; q++, src += ld, out += width) {
+      int i = 0;
+      for (; i < count; i++) out[i] = src[i];
+      for (; i < width; i++) out[i] = 0;
+    }
+  }
+}
+
+static void pack_dense(const float *base, int64_t ld, int along_k, int64_t first, int count, int width, int64_t k0, int kc, float *out) {
+  if (along_k) {
+    const float *rows[NR > MR ? NR : MR];
+    for (int i = 0; i < count; i++) rows[i] = base + (first + i) * ld + k0;
+    pack_transposed(rows, count, width, kc, out);
+  } else {
+    pack_copied(base + k0 * ld + first, ld, count, width, kc, out);
+  }
+}
+
+static void pack_a_panel(const gemm *g, int64_t first, int count, int64_t k0, int kc, float *out) {
+  if (g->pack_a) g->pack_a(g, first, count, k0, kc, out);
+  else pack_dense(g->a, g->lda, !g->ta, first, count, MR, k0, kc, out);
+}
+
+static void pack_b_panel(const gemm *g, int64_t first, int count, int64_t k0, int kc, float *out) {
+  if (g->pack_b) g->pack_b(g, first, count, k0, kc, out);
+  else pack_dense(g->b, g->ldb, g->tb, first, count, NR, k0, kc, out);
+}
+
+// One MR x NR tile over k, written to `rows[i] + column`: stored, added to what is there, or added to `bias`.
+static void micro_tile(int k, const float *restrict a, const float *restrict b, float *const *rows, int64_t column, int mr, int nr, int add, const float *bias) {
+  vf c[MR][NV];
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; i++)
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; v++) c[i][v] = (vf){0};
+  for (int q = 0; q < k; q++) {
+    vf bv[NV];
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; v++) bv[v] = ((const vf *)b)[v];
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++) {
+      vf av = a[i] - (vf){0};
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; v++) c[i][v] = MADD(av, bv[v], c[i][v]);
+    }
+    a += MR;
+    b += NR;
+  }
+  if (mr == MR && nr == NR) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++)
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; v++) {
+        vf *out = (vf *)(rows[i] + column) + v;
+        if (add) *out += c[i][v];
+        else if (bias) *out = ((const vf *)(bias + column))[v] + c[i][v];
+        else *out = c[i][v];
+      }
+  } else {
+    float t[MR * NR];
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++)
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; v++) ((vf *)(t + i * NR))[v] = c[i][v];
+    for (int i = 0; i < mr; i++) {
+      float *out = rows[i] + column;
+      for (int j = 0; j < nr; j++) out[j] = t[i * NR + j] + (add ? out[j] : bias ? bias[column + j] : 0.f);
+    }
+  }
+}
+
+// Rows [i, i + mc) times packed columns [j, j + nc) for one block of k.
+static void macro_block(const gemm *g, int64_t i, int mc, int64_t j, int nc, int kc, int first_k, const float *pa, const float *pb, int64_t pb_panel) {
+  float *rows[MC];
+  if (g->rows) g->rows(g, i, mc, rows);
+  else for (int r = 0; r < mc; r++) rows[r] = g->c + (i + r) * g->ldc;
+  int add = !first_k || g->accumulate;
+  for (int jj = 0; jj < nc; jj += NR)
+    for (int ii = 0; ii < mc; ii += MR)
+      micro_tile(kc, pa + (int64_t)ii * kc, pb + jj / NR * pb_panel, rows + ii, j + jj, (int)min64(MR, mc - ii), (int)min64(NR, nc - jj), add, g->bias);
+}
+
+static void clear_product(const gemm *g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
+  if (g->accumulate) return;
+  for (int64_t i = m0; i < m1; i++) {
+    float *row = g->c + i * g->ldc;
+    if (g->rows) g->rows(g, i, 1, &row);
+    for (int64_t j = n0; j < n1; j++) row[j] = g->bias ? g->bias[j] : 0;
+  }
+}
+
+#define PACK_A_FLOATS (MC * KC)
+#define PACK_B_FLOATS (KC * NC)
+
+// The product's rows [m0, m1) and columns [n0, n1) by one thread; `buffer` holds PACK_A_FLOATS + PACK_B_FLOATS.
+static void gemm_serial(const gemm *g, int64_t m0, int64_t m1, int64_t n0, int64_t n1, float *buffer) {
+  float *pa = buffer, *pb = buffer + PACK_A_FLOATS;
+  if (g->k == 0) clear_product(g, m0, m1, n0, n1);
+  for (int64_t j = n0; j < n1; j += NC) {
+    int nc = (int)min64(NC, n1 - j);
+    for (int64_t k0 = 0; k0 < g->k; k0 += KC) {
+      int kc = (int)min64(KC, g->k - k0);
+      for (int jj = 0; jj < nc; jj += NR) pack_b_panel(g, j + jj, (int)min64(NR, nc - jj), k0, kc, pb + (int64_t)jj * kc);
+      for (int64_t i = m0; i < m1; i += MC) {
+        int mc = (int)min64(MC, m1 - i);
+        for (int ii = 0; ii < mc; ii += MR) pack_a_panel(g, i + ii, (int)min64(MR, mc - ii), k0, kc, pa + (int64_t)ii * kc);
+        macro_block(g, i, mc, j, nc, kc, k0 == 0, pa, pb, (int64_t)NR * kc);
+      }
+    }
+  }
+}
+
+// Few rows (decoding): B is read once, nothing is packed.
+#define GEMV_ROWS 6
+#define GEMV_COLUMNS (4 * VL > 32 ? 4 * VL : 32)
+
+static inline float dot(const float *restrict x, const float *restrict y, int64_t n) {
+  vf s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+  int64_t i = 0;
+  for (; i + 4 * VL <= n; i += 4 * VL) {
+    s0 = MADD(*(const vf *)(x + i), *(const vf *)(y + i), s0);
+    s1 = MADD(*(const vf *)(x + i + VL), *(const vf *)(y + i + VL), s1);
+    s2 = MADD(*(const vf *)(x + i + 2 * VL), *(const vf *)(y + i + 2 * VL), s2);
+    s3 = MADD(*(const vf *)(x + i + 3 * VL), *(const vf *)(y + i + 3 * VL), s3);
+  }
+  for (; i + VL <= n; i += VL) s0 = MADD(*(const vf *)(x + i), *(const vf *)(y + i), s0);
+  vf s = (s0 + s1) + (s2 + s3);
+  float sum = 0;
+  for (int l = 0; l < VL; l++) sum += s[l];
+  for (; i < n; i++) sum += x[i] * y[i];
+  return sum;
+}
+
+static void gemv_columns(const gemm *g, int64_t n0, int64_t n1) {
+  if (g->tb) {
+    for (int64_t j = n0; j < n1; j++)
+      for (int64_t i = 0; i < g->m; i++) {
+        float *c = g->c + i * g->ldc + j;
+        *c = dot(g->a + i * g->lda, g->b + j * g->ldb, g->k) + (g->accumulate ? *c : g->bias ? g->bias[j] : 0.f);
+      }
+    return;
+  }
+  for (int64_t i = 0; i < g->m; i++) {
+    const float *x = g->a + i * g->lda;
+    float *c = g->c + i * g->ldc;
+    int64_t j = n0;
+    for (; j + 4 * VL <= n1; j += 4 * VL) {
+      vf s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+      for (int64_t q = 0; q < g->k; q++) {
+        const vf *b = (const vf *)(g->b + q * g->ldb + j);
+        vf xv = x[q] - (vf){0};
+        s0 = MADD(xv, b[0], s0);
+        s1 = MADD(xv, b[1], s1);
+        s2 = MADD(xv, b[2], s2);
+        s3 = MADD(xv, b[3], s3);
+      }
+      vf s[4] = {s0, s1, s2, s3};
+      for (int v = 0; v < 4; v++) {
+        vf *out = (vf *)(c + j) + v;
+        if (g->accumulate) *out += s[v];
+        else if (g->bias) *out = s[v] + ((const vf *)(g->bias + j))[v];
+        else *out = s[v];
+      }
+    }
+    for (; j < n1; j++) {
+      float s = 0;
+      for (int64_t q = 0; q < g->k; q++) s += x[q] * g->b[q * g->ldb + j];
+      c[j] = s + (g->accumulate ? c[j] : g->bias ? g->bias[j] : 0.f);
+    }
+  }
+}
+
+// Many threads on one product: B is packed once into the workspace, then blocks of rows and columns are shared out.
+typedef struct {
+  const gemm *g;
+  float *packed;
+  int64_t j, nc, k0, ks;      // columns and the slab of k that are packed
+  int64_t rows, columns, row_blocks;
+  int64_t batch_a, batch_b, batch_c;
+} gemm_job;
+
+static void gemm_pack_chunk(void *context, int64_t chunk, int thread) {
+  const gemm_job *job = context;
+  (void)thread;
+  int64_t jj = chunk * NR;
+  for (int64_t k0 = 0; k0 < job->ks; k0 += KC) {
+    int kc = (int)min64(KC, job->ks - k0);
+    pack_b_panel(job->g, job->j + jj, (int)min64(NR, job->nc - jj), job->k0 + k0, kc, job->packed + jj * job->ks + k0 * NR);
+  }
+}
+
+static void gemm_block_chunk(void *context, int64_t chunk, int thread) {
+  const gemm_job *job = context;
+  const gemm *g = job->g;
+  float *pa = scratch(thread);
+  int64_t i0 = chunk % job->row_blocks * job->rows, i1 = min64(g->m, i0 + job->rows);
+  int64_t j0 = chunk / job->row_blocks * job->columns, j1 = min64(job->nc, j0 + job->columns);
+  for (int64_t k0 = 0; k0 < job->ks; k0 += KC) {
+    int kc = (int)min64(KC, job->ks - k0);
+    for (int64_t i = i0; i < i1; i += MC) {
+      int mc = (int)min64(MC, i1 - i);
+      for (int ii = 0; ii < mc; ii += MR) pack_a_panel(g, i + ii, (int)min64(MR, mc - ii), job->k0 + k0, kc, pa + (int64_t)ii * kc);
+      macro_block(g, i, mc, job->j + j0, (int)(j1 - j0), kc, job->k0 + k0 == 0, pa, job->packed + j0 * job->ks + k0 * NR, NR * job->ks);
+    }
+  }
+}
+
+static void gemv_chunk(void *context, int64_t chunk, int thread) {
+  const gemm *g = ((gemm_job *)context)->g;
+  (void)thread;
+  gemv_columns(g, chunk * GEMV_COLUMNS, min64(g->n, (chunk + 1) * GEMV_COLUMNS));
+}
+
+static void gemm_parallel(const gemm *g) {
+  if (g->m == 0 || g->n == 0) return;
+  gemm_job job = {.g = g};
+  double work = (double)g->m * (double)g->n * (double)g->k / 16;
+  if (g->k == 0) {
+    clear_product(g, 0, g->m, 0, g->n);
+  } else if (g->m <= GEMV_ROWS && !g->ta && !g->pack_a && !g->pack_b && !g->rows) {
+    parallel(ceil_div(g->n, GEMV_COLUMNS), work * 4, gemv_chunk, &job);
+  } else {
+    job.packed = workspace();
+    // A slab of k and of columns such that the packed part of B fits.
+    int64_t columns = ceil_div(g->n, NR) * NR;
+    int64_t ks = min64(g->k, max64(KC, WORKSPACE_FLOATS / min64(columns, 1024) / KC * KC));
+    int64_t nc = min64(columns, WORKSPACE_FLOATS / ks / NR * NR);
+    for (job.k0 = 0; job.k0 < g->k; job.k0 += ks) {
+      job.ks = min64(ks, g->k - job.k0);
+      for (job.j = 0; job.j < g->n; job.j += nc) {
+        job.nc = min64(nc, g->n - job.j);
+        int64_t panels = ceil_div(job.nc, NR), row_panels = ceil_div(g->m, MR);
+        parallel(panels, (double)job.nc * (double)job.ks, gemm_pack_chunk, &job);
+        // Blocks of at most MC rows, and enough of them that threads end together.
+        int64_t per_block = max64(1, min64(MC / MR, row_panels / 12));
+        job.rows = per_block * MR;
+        job.row_blocks = ceil_div(g->m, job.rows);
+        int64_t splits = min64(panels, ceil_div(12, job.row_blocks));
+        job.columns = ceil_div(panels, splits) * NR;
+        parallel(job.row_blocks * ceil_div(job.nc, job.columns), work, gemm_block_chunk, &job);
+      }
+    }
+  }
+}
+
+static void gemm_batch_chunk(void *context, int64_t chunk, int thread) {
+  const gemm_job *job = context;
+  gemm g = *job->g;
+  g.a += chunk * job->batch_a;
+  g.b += chunk * job->batch_b;
+  g.c += chunk * job->batch_c;
+  if (g.m <= GEMV_ROWS && !g.ta) gemv_columns(&g, 0, g.n);
+  else gemm_serial(&g, 0, g.m, 0, g.n, scratch(thread));
+}
+
+// gemm: a, b, c, bias? [n]; batch, strideA, strideB, strideC, m, n, k, lda, ldb, ldc, transposeA, transposeB, accumulate
+static int k_gemm(const args *a) {
+  gemm g = {.a = FLOATS(0), .b = FLOATS(1), .c = FLOATS(2), .bias = FLOATS(3), .m = NUM(4), .n = NUM(5), .k = NUM(6), .lda = NUM(7), .ldb = NUM(8),
+            .ldc = NUM(9), .ta = (int)NUM(10), .tb = (int)NUM(11), .accumulate = (int)NUM(12)};
+  int64_t batch = NUM(0);
+  if (g.k == 0 || batch >= 8 || (double)g.m * (double)g.n * (double)g.k < 32768) {
+    if (g.m == 0 || g.n == 0) return 0;
+    gemm_job job = {.g = &g, .batch_a = NUM(1), .batch_b = NUM(2), .batch_c = NUM(3)};
+    if (g.k == 0) for (int64_t i = 0; i < batch; i++) { gemm h = g; h.c += i * NUM(3); clear_product(&h, 0, h.m, 0, h.n); }
+    else parallel(batch, (double)batch * (double)g.m * (double)g.n * (double)g.k / 16, gemm_batch_chunk, &job);
+    return 0;
+  }
+  for (int64_t i = 0; i < batch; i++) {
+    gemm h = g;
+    h.a += i * NUM(1);
+    h.b += i * NUM(2);
+    h.c += i * NUM(3);
+    gemm_parallel(&h);
+  }
+  return 0;
+}

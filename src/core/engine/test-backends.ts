@@ -1,0 +1,22 @@
+import * as tf from '@tensorflow/tfjs';
+import '@tensorflow/tfjs-backend-cpu';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { addonFolder, loadNative } from './addon.js';
+import type { Engine } from './engine.js';
+import { registerDreamBackend } from './register.js';
+import { loadWasm } from './wasm.js';
+
+/** Every engine that runs here with one and two threads, each under a backend name of its own. For tests. */
+export function testEngines(): { name: string; load: () => Engine }[] {
+  const wasm = [1, 2].map((threads) => ({ name: `wasm-${threads}`, load: () => loadWasm(threads) }));
+  const plain = { name: 'wasm-plain', load: () => loadWasm(1, false) };
+  const native = existsSync(join(addonFolder, 'engine.node')) ? [1, 2].map((threads) => ({ name: `native-${threads}`, load: () => loadNative(threads) })) : [];
+  return [...native, ...wasm, plain];
+}
+
+/** Registers an engine as a backend and makes it current. The native engine's threads are the process's: load it anew before each use. */
+export async function useTestEngine({ name, load }: { name: string; load: () => Engine }): Promise<void> {
+  registerDreamBackend(load(), name);
+  await tf.setBackend(name);
+}

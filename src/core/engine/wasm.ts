@@ -1,0 +1,112 @@
+import { readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { Worker } from 'node:worker_threads';
+import { kernelError, type Engine, type KernelName, type Values } from './engine.js';
+
+const PAGE = 65536;
+const MAX_PAGES = 65536; // 4 GiB, all that 32-bit addresses reach
+const STACK = 4 * PAGE;
+
+interface Exports {
+  [name: string]: unknown;
+  __heap_base: WebAssembly.Global;
+  working_floats(threads: number): number;
+  setup(threads: number, memory: number): void;
+  argument_pointers(): number;
+  argument_numbers(): number;
+  names(): number;
+  call(kernel: number): number;
+}
+
+/** Runs in each worker, as a string so that it works from sources and from the build. `serve` never returns; the thread sleeps when idle. */
+const workerCode = `
+const { workerData: { module, memory, thread, stack } } = require('node:worker_threads');
+const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+exports.__stack_pointer.value = stack;
+exports.serve(thread);
+`;
+
+/**
+ * Loads the WebAssembly engine on shared memory. `relaxed` asks for the variant with fused multiply-add (default: where it compiles).
+ * Throws when this Node cannot run it.
+ */
+export function loadWasm(threads: number, relaxed?: boolean): Engine {
+  const { module, variant } = compile(relaxed);
+  const memory = new WebAssembly.Memory({ initial: 256, maximum: MAX_PAGES, shared: true });
+  const exports = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Exports;
+
+  let end = exports.__heap_base.value as number;
+  const reserve = (bytes: number): number => {
+    const start = Math.ceil(end / 64) * 64;
+    const missing = Math.ceil((start + bytes) / PAGE) - memory.buffer.byteLength / PAGE;
+    if (missing > 0) {
+      const room = MAX_PAGES - memory.buffer.byteLength / PAGE;
+      // Growing by at least 16 MiB keeps the number of growths small.
+      const pages = Math.min(room, Math.max(missing, 256));
+      if (missing > room || !grow(memory, pages)) throw outOfMemory(bytes, start);
+    }
+    end = start + bytes;
+    return start;
+  };
+
+  exports.setup(threads, reserve(exports.working_floats(threads) * 4));
+  for (let thread = 1; thread < threads; thread++) {
+    const worker = new Worker(workerCode, {
+      eval: true,
+      execArgv: [],
+      workerData: { module, memory, thread, stack: reserve(STACK) + STACK },
+    });
+    worker.unref();
+  }
+
+  const pointers = new Uint32Array(memory.buffer, exports.argument_pointers(), 16);
+  const numbersAt = new Float64Array(memory.buffer, exports.argument_numbers(), 64);
+  const ids = new Map(readNames(memory, exports.names()).map((name, id) => [name as KernelName, id]));
+  return {
+    name: 'wasm',
+    variant,
+    threads,
+    allocate: (bytes) => ({ offset: reserve(bytes), buffer: memory.buffer, bytes }),
+    call(kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[]) {
+      pointers.fill(0);
+      for (let i = 0; i < tensors.length; i++) pointers[i] = tensors[i]?.byteOffset ?? 0;
+      for (let i = 0; i < numbers.length; i++) numbersAt[i] = numbers[i];
+      const status = exports.call(ids.get(kernel)!);
+      if (status !== 0) throw kernelError(kernel, status);
+    },
+  };
+}
+
+function compile(relaxed?: boolean): { module: WebAssembly.Module; variant: string } {
+  const bytes = (name: string) => readFileSync(new URL(`./wasm/${name}.wasm`, import.meta.url));
+  // Node 20 has relaxed SIMD behind a flag, which works until the first module is compiled.
+  if (relaxed !== false) setFlagsFromString('--experimental-wasm-relaxed-simd');
+  const fast = relaxed === false ? undefined : bytes('engine-relaxed');
+  if (fast && WebAssembly.validate(fast)) return { module: new WebAssembly.Module(fast), variant: 'relaxed-simd' };
+  if (relaxed) throw new Error('This Node does not run relaxed-SIMD WebAssembly.');
+  const plain = bytes('engine');
+  if (!WebAssembly.validate(plain)) {
+    throw new Error(`The WebAssembly engine needs SIMD and threads, which Node ${process.version} on ${process.arch} does not offer. Use DREAMLLM_BACKEND=cpu.`);
+  }
+  return { module: new WebAssembly.Module(plain), variant: 'simd128' };
+}
+
+function grow(memory: WebAssembly.Memory, pages: number): boolean {
+  try {
+    memory.grow(pages);
+    return true;
+  } catch {
+    return false; // the caller reports it
+  }
+}
+
+const outOfMemory = (bytes: number, used: number) =>
+  new Error(
+    `The WebAssembly engine has ${(used / 2 ** 20).toFixed(0)} of at most 4096 MiB in use and was asked for ${(bytes / 2 ** 20).toFixed(1)} more. ` +
+      'Use a smaller batch or model, or the native engine (DREAMLLM_BACKEND=native), which has no such limit.',
+  );
+
+function readNames(memory: WebAssembly.Memory, at: number): string[] {
+  const text = new Uint8Array(memory.buffer, at, 4096);
+  return Buffer.from(text.slice(0, text.indexOf(0))).toString().trim().split(' ');
+}
