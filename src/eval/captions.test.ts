@@ -33,6 +33,23 @@ describe('caption metrics', () => {
     perImage.forEach((value, i) => close(value, stored.cider_per_image[i]));
   });
 
+  test('give the published scores of the two-picture example of CLIPScore', () => {
+    // github.com/jmhessel/clipscore, example/
+    const texts: [string, string[]][] = [
+      ['an orange cat and a grey cat are lying together.',
+        ['two cats are sleeping next to each other.', 'a grey cat is cuddling with an orange cat on a blanket.', 'the orange cat is happy that the black cat is close to it.']],
+      ['a black dog wearing headphones looks at the camera as an orange cat walks in the background.',
+        ['a dog is wearing ear muffs as it lies on a carpet.', 'a black dog and an orange cat are looking at the photographer.', 'headphones are placed on a dogs ears.']],
+    ];
+    const example = texts.map(([candidate, references], id) => ({ id, candidate: captionTokens(candidate), references: references.map(captionTokens) }));
+    [0.6667, 0.4899, 0.3469, 0].forEach((value, i) => close(bleu(example).corpus[i], value, 5e-5));
+    close(rougeL(example).mean, 0.428010485, 1e-9);
+    const { mean, perImage } = ciderD(example);
+    close(mean, 0.563741259, 1e-9);
+    close(perImage[0], 0.507073217, 1e-9);
+    close(perImage[1], 0.620409301, 1e-9);
+  });
+
   test("give 0 CIDEr for one picture alone, as every n-gram is then in every document", () => {
     assert.equal(ciderD([{ id: 1, candidate: ['a', 'dog'], references: [['a', 'dog']] }]).mean, 0);
   });
