@@ -1,6 +1,7 @@
 import { clipModelKind, clipTextKind, clipVisionKind } from './clip.js';
 import type { Fixture } from './fixture.js';
 import { llamaKind } from './llama.js';
+import { metricsKind } from './metrics.js';
 import { optimizerKind } from './optimizer.js';
 import type { Report } from './report.js';
 
@@ -12,4 +13,4 @@ export interface Kind {
   run(fixture: Fixture, report: Report): Promise<void>;
 }
 
-export const kinds: readonly Kind[] = [llamaKind, clipVisionKind, clipTextKind, clipModelKind, optimizerKind];
+export const kinds: readonly Kind[] = [llamaKind, clipVisionKind, clipTextKind, clipModelKind, optimizerKind, metricsKind];
