@@ -5,6 +5,7 @@ import {
   dreamSampler, schedulerConfig, stableDiffusionUNet, stableDiffusionVae, unetConfig, vaeConfig, type DdpmConfig, type UNetConfig, type VaeConfig,
 } from '../models/diffusion/index.js';
 import { llamaConfig, type LlamaConfig } from '../models/llama/index.js';
+import { vicuna, type Template } from './conversation.js';
 import type { LayoutConfig } from './layout.js';
 import { readSpecialTokens, type SpecialTokens } from './special-tokens.js';
 
@@ -22,6 +23,8 @@ export interface DreamConfig {
   tokens: SpecialTokens;
   /** Longest sequence in training. */
   maxTokens: number;
+  /** How conversations are written. */
+  template: Template;
 }
 
 /** What the released configuration leaves open: weights of the two losses and the tricks of diffusion training. */
@@ -117,6 +120,7 @@ export function readDreamConfig(folder: string): { config: DreamConfig; objectiv
       imageSize: Number(drawing.resolution ?? Number(unetJson?.sample_size ?? 64) * scale),
       tokens: readSpecialTokens(folder, json),
       maxTokens: Number(json.max_sequence_length ?? language.maxPositions),
+      template: vicuna,
     },
     objective: {
       weights: { lm: Number(json.loss_weight_lm ?? 1), diffusion: Number(json.loss_weight_vm ?? 10) },

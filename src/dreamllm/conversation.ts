@@ -9,6 +9,9 @@ export const vicuna = {
 };
 export type Template = typeof vicuna;
 
+/** Vicuna's form with a short system text, for the short context of small models. */
+export const nanoTemplate: Template = { system: 'a chat.', user: 'USER', assistant: 'ASSISTANT' };
+
 export interface ConversationTurn {
   from: 'human' | 'gpt';
   /** With `<image>` where a picture is given and `<dream>` where the assistant draws one. */

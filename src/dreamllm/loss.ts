@@ -60,7 +60,8 @@ export function dreamLoss(p: DreamParams, config: DreamConfig, batch: EncodedBat
     const diffusion = diffusionLoss(p, config, states, batch, draws, objective);
     const { weights, scale } = objective;
     const divisor = { none: 1, l1_norm: weights.lm + weights.diffusion, l2_norm: Math.hypot(weights.lm, weights.diffusion) }[scale];
-    return { loss: lm.mul<tf.Scalar>(weights.lm).add(diffusion.mul(weights.diffusion)).div(divisor), lm, diffusion };
+    const sum: tf.Scalar = lm.mul(weights.lm).add(diffusion.mul(weights.diffusion));
+    return { loss: sum.div<tf.Scalar>(divisor), lm, diffusion };
   });
 }
 

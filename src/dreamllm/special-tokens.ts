@@ -24,6 +24,13 @@ export const specialTokenText: Readonly<Record<keyof SpecialTokens, string>> = s
 /** The added tokens in declaration order: a vocabulary made here numbers them so. Released checkpoints do not. */
 export const addedTokenNames = ['pad', 'image', 'imPatch', 'imStart', 'imEnd', 'dream', 'dreamStart', 'dreamEnd'] as const;
 
+/** Ids of a vocabulary made here: LLaMA's three first, the added ones at the end, in declaration order. */
+export function declaredTokens(vocabSize: number): SpecialTokens {
+  const first = vocabSize - addedTokenNames.length;
+  const added = Object.fromEntries(addedTokenNames.map((name, i) => [name, first + i])) as Record<(typeof addedTokenNames)[number], number>;
+  return { unk: 0, bos: 1, eos: 2, ...added };
+}
+
 /** Finds the ids of all special tokens with `idOf`, which gives undefined for a token that the vocabulary lacks. */
 export function findSpecialTokens(idOf: (text: string) => number | undefined, from: string): SpecialTokens {
   const found = Object.entries(spellings).map(([name, text]) => [name, idOf(text)] as const);
