@@ -2,7 +2,7 @@ import { random } from '../core/random.js';
 import { concept } from './emoji.js';
 import { sceneAt, sceneRef, weighted, type Scene, type SceneObject, type SceneOptions } from './scenes.js';
 import type { Pair } from './types.js';
-import { numberWord, plural, withArticle } from './wording.js';
+import { isCountable, list, numberWord, plural, withArticle } from './wording.js';
 
 export const relations = ['left of', 'right of', 'above', 'below'] as const;
 export type Relation = (typeof relations)[number];
@@ -42,8 +42,12 @@ export function content({ kind, objects }: Scene): string {
       return `${first} in front of ${second}`;
     case 'row':
       return `a row of ${objects.map(nameOf).join(', ')}`;
+    case 'chart':
+      return `a chart of ${list([...new Set(objects.map(nameOf))].map((name) => quantity(name, objects.filter((each) => nameOf(each) === name).length)))}`;
   }
 }
+
+const quantity = (name: string, count: number) => `${numberWord(count)} ${count > 1 && isCountable(name) ? plural(name) : name}`;
 
 /** The style word, when every object has the same painted style. */
 export function styleOf({ objects }: Scene): string | undefined {

@@ -1,7 +1,8 @@
 import { random, type Random } from '../core/random.js';
 import type { Template } from '../dreamllm/conversation.js';
 import { caption } from './captions.js';
-import { choiceOf } from './choices.js';
+import { abilityNames, abilityQuestion } from './abilities.js';
+import { choiceOf, type Choice } from './choices.js';
 import { inkNames } from './colors.js';
 import { documentAt, type DocumentKind } from './documents.js';
 import { chooseQuestion, shortQuestions } from './questions.js';
@@ -67,11 +68,13 @@ const converse: Record<ConversationKind, (scene: Scene, stream: Random, seed: nu
     return { ...talk, turns: [...talk.turns, ...rest.flatMap(({ question, answer }) => [human(shortPrompt(question)), gpt(answer)])] };
   },
 
-  choice(scene, stream) {
+  choice(scene, stream, _seed, _index, options) {
+    if (stream.uniform() < 0.6) {
+      const asked = abilityQuestion(stream.choice(abilityNames), stream, options);
+      return multipleChoice(asked.scene, asked, stream);
+    }
     const choices = shortQuestions(scene, stream).map((each) => choiceOf(each, stream)).filter((choice) => choice !== undefined);
-    const { question, right, wrong } = stream.choice(choices);
-    const options = stream.shuffle([right, ...wrong]);
-    return aboutPicture(scene, choicePrompt(question, options), 'ABCD'[options.indexOf(right)]);
+    return multipleChoice(scene, stream.choice(choices), stream);
   },
 
   draw(scene, stream) {
@@ -88,6 +91,11 @@ const converse: Record<ConversationKind, (scene: Scene, stream: Random, seed: nu
     return { turns: [human(`<image>\nthe same in ${ink} on a ${ground} background.`.replace('a orange', 'an orange')), gpt('here it is. <dream>')], images: [sceneRef(scene), sceneRef({ ...changed, ground })] };
   },
 };
+
+function multipleChoice(scene: Scene, { question, hint, right, wrong }: Choice, stream: Random): Talk {
+  const options = stream.shuffle([right, ...wrong]);
+  return aboutPicture(scene, choicePrompt(question, options, hint), 'ABCD'[options.indexOf(right)]);
+}
 
 /** A single outline that the split may show, in any colour it allows. */
 function outlineScene(seed: number, index: number, { split }: SceneOptions): Scene {

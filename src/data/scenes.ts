@@ -23,9 +23,10 @@ export interface SceneObject {
 /**
  * - `single`: one object;  `quadrant`: one small object in a corner;  `count`: equal objects on a 3 × 3 grid
  * - `pair`: two objects side by side or one above the other;  `colors`: the same with two outlines in different colours
- * - `sizes`: a big and a small object;  `inside`: a small object drawn over a big one;  `row`: objects in a line, read from the left
+ * - `sizes`: a big and a small object;  `inside`: a small object drawn over a big one
+ * - `row`: up to four objects in a line, read from the left;  `chart`: up to three columns of one to four equal objects each
  */
-export const sceneKinds = ['single', 'count', 'pair', 'colors', 'sizes', 'quadrant', 'inside', 'row'] as const;
+export const sceneKinds = ['single', 'count', 'pair', 'colors', 'sizes', 'quadrant', 'inside', 'row', 'chart'] as const;
 export type SceneKind = (typeof sceneKinds)[number];
 
 /** A picture and all that is known about it. */
@@ -147,6 +148,8 @@ class Picker {
 
   /** How many copies a `count` scene must have, if that is given. */
   readonly count?: number;
+  /** The cells that a scene must show, if they are given. */
+  readonly given?: readonly Cell[];
 
   between(low: number, high: number): number {
     return low + this.stream.integer(high - low + 1);
@@ -157,7 +160,7 @@ class Picker {
 class GivenCells extends Picker {
   private next = 0;
 
-  constructor(stream: Random, split: Split, axis: Axis, private readonly given: readonly Cell[], override readonly count?: number) {
+  constructor(stream: Random, split: Split, axis: Axis, override readonly given: readonly Cell[], override readonly count?: number) {
     super(stream, split, axis);
   }
 
@@ -246,11 +249,20 @@ const draw: Record<SceneKind, (picker: Picker) => SceneObject[]> = {
     return [place(first, { x: 10, y: 10, size: 12 }), place(second, { x: 1, y: 1, size: 30 })];
   },
   row(picker) {
-    const first = picker.painted();
-    const second = picker.painted(({ concept }) => concept.component !== first.concept.component);
-    return [first, second, first, second].map((cell, i) => place(cell, { x: i * 8, y: 12, size: 8 }));
+    return (picker.given ?? alternating(picker)).map((cell, i) => place(cell, { x: i * 8, y: 12, size: 8 }));
+  },
+  chart(picker) {
+    const given = picker.given ?? alternating(picker);
+    const columns = [...new Set(given)].map((cell) => given.filter((each) => each === cell));
+    return columns.flatMap((column, i) => column.map((cell, j) => place(cell, { x: 2 + i * 10, y: 24 - j * 8, size: 8 })));
   },
 };
+
+function alternating(picker: Picker): Cell[] {
+  const first = picker.painted();
+  const second = picker.painted(({ concept }) => concept.component !== first.concept.component);
+  return [first, second, first, second];
+}
 
 /** A ground that stands out against every object, or nothing when none does. */
 export function chooseGround(stream: Random, objects: readonly SceneObject[]): Ground | undefined {
