@@ -18,24 +18,38 @@ typedef struct {
 
 static const float zeros[KC] = {0};
 
-static inline const float *conv_pixel(const conv_view *v, int64_t row, int tap) {
-  int64_t per_image = v->grid_height * v->grid_width;
-  int64_t image = row / per_image, rest = row % per_image;
-  int64_t y = rest / v->grid_width * v->stride + v->dy[tap], x = rest % v->grid_width * v->stride + v->dx[tap];
-  if (y < 0 || y >= v->height || x < 0 || x >= v->width) return 0;
-  return v->image + ((image * v->height + y) * v->width + x) * v->channels;
+// Where a row stands on its grid, moved along without divisions.
+typedef struct { int64_t image; int32_t y, x; } conv_place;
+
+static inline conv_place conv_find(const conv_view *v, int64_t row) {
+  int64_t per_image = v->grid_height * v->grid_width, rest = row % per_image;
+  return (conv_place){row / per_image * v->height, (int32_t)(rest / v->grid_width), (int32_t)(rest % v->grid_width)};
+}
+static inline void conv_advance(const conv_view *v, conv_place *at) {
+  if (++at->x < v->grid_width) return;
+  at->x = 0;
+  if (++at->y < v->grid_height) return;
+  at->y = 0;
+  at->image += v->height;
+}
+static inline const float *conv_pixel(const conv_view *v, conv_place at, int tap) {
+  int64_t y = at.y * v->stride + v->dy[tap], x = at.x * v->stride + v->dx[tap];
+  if ((uint64_t)y >= (uint64_t)v->height || (uint64_t)x >= (uint64_t)v->width) return 0;
+  return v->image + ((at.image + y) * v->width + x) * v->channels;
 }
 
 // Rows are pixels, k runs over (tap, channel).
 static void pack_conv_rows(const gemm *g, int64_t first, int count, int64_t k0, int kc, float *out) {
   const conv_view *v = g->context;
   const float *rows[MR];
-  for (int q = 0; q < kc;) {
-    int tap = (int)((k0 + q) / v->channels);
-    int64_t channel = (k0 + q) % v->channels;
+  conv_place places[MR], at = conv_find(v, first);
+  for (int i = 0; i < count; i++, conv_advance(v, &at)) places[i] = at;
+  int tap = (int)(k0 / v->channels);
+  int64_t channel = k0 % v->channels;
+  for (int q = 0; q < kc; tap++, channel = 0) {
     int length = (int)min64(kc - q, v->channels - channel);
     for (int i = 0; i < count; i++) {
-      const float *pixel = conv_pixel(v, first + i, tap);
+      const float *pixel = conv_pixel(v, places[i], tap);
       rows[i] = pixel ? pixel + channel : zeros;
     }
     pack_transposed(rows, count, MR, length, out + (int64_t)q * MR);
@@ -46,20 +60,24 @@ static void pack_conv_rows(const gemm *g, int64_t first, int count, int64_t k0, 
 // Rows are (tap, channel), k runs over pixels.
 static void pack_conv_taps(const gemm *g, int64_t first, int count, int64_t k0, int kc, float *out) {
   const conv_view *v = g->context;
+  conv_place start = conv_find(v, k0);
   for (int i = 0; i < count;) {
     int tap = (int)((first + i) / v->channels);
     int64_t channel = (first + i) % v->channels;
     int length = (int)min64(count - i, v->channels - channel);
-    for (int q = 0; q < kc; q++) {
-      const float *pixel = conv_pixel(v, k0 + q, tap);
-      float *o = out + (int64_t)q * MR + i;
-      if (pixel) for (int c = 0; c < length; c++) o[c] = pixel[channel + c];
-      else for (int c = 0; c < length; c++) o[c] = 0;
+    conv_place at = start;
+    float *o = out + i;
+    for (int q = 0; q < kc; q++, o += MR, conv_advance(v, &at)) {
+      const float *pixel = conv_pixel(v, at, tap), *from = pixel ? pixel + channel : zeros;
+      int c = 0;
+      for (; c + 4 <= length; c += 4) *(v4f *)(o + c) = *(const v4f *)(from + c);
+      for (; c < length; c++) o[c] = from[c];
     }
     i += length;
   }
-  for (int q = 0; q < kc; q++)
-    for (int i = count; i < MR; i++) out[(int64_t)q * MR + i] = 0;
+  if (count < MR)
+    for (int q = 0; q < kc; q++)
+      for (int i = count; i < MR; i++) out[(int64_t)q * MR + i] = 0;
 }
 
 // Filter [kh, kw, in, out] read with the output channels along k: columns are input channels.

@@ -22,7 +22,7 @@ struct gemm {
 };
 
 // Rows contiguous along k are transposed in 4 x 4 blocks.
-static void pack_transposed(const float *const *rows, int count, int width, int kc, float *restrict out) {
+static inline __attribute__((always_inline)) void pack_transposed(const float *const *rows, int count, int width, int kc, float *restrict out) {
   int i = 0;
   for (; i + 4 <= count; i += 4) {
     const float *r0 = rows[i], *r1 = rows[i + 1], *r2 = rows[i + 2], *r3 = rows[i + 3];
@@ -46,7 +46,7 @@ static void pack_transposed(const float *const *rows, int count, int width, int 
 }
 
 // Rows of `width` neighbours are copied.
-static void pack_copied(const float *src, int64_t ld, int count, int width, int kc, float *restrict out) {
+static inline __attribute__((always_inline)) void pack_copied(const float *src, int64_t ld, int count, int width, int kc, float *restrict out) {
   if (count == width) {
     for (int q = 0; q < kc; q++, src += ld, out += width)
       for (int i = 0; i < width; i++) out[i] = src[i];
@@ -59,7 +59,7 @@ static void pack_copied(const float *src, int64_t ld, int count, int width, int 
   }
 }
 
-static void pack_dense(const float *base, int64_t ld, int along_k, int64_t first, int count, int width, int64_t k0, int kc, float *out) {
+static inline __attribute__((always_inline)) void pack_dense(const float *base, int64_t ld, int along_k, int64_t first, int count, int width, int64_t k0, int kc, float *out) {
   if (along_k) {
     const float *rows[NR > MR ? NR : MR];
     for (int i = 0; i < count; i++) rows[i] = base + (first + i) * ld + k0;

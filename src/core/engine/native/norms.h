@@ -165,7 +165,7 @@ static group_norm_job group_norm_sizes(const args *a) {
 }
 static float *group_norm_partial(const group_norm_job *job, int64_t chunk) { return job->sums + chunk * 2 * job->channels; }
 static float *group_norm_coefficients(const group_norm_job *job, int64_t image) { return job->sums + (job->images * job->chunks + image) * 2 * job->channels; }
-static int group_norm_fits(const group_norm_job *job) { return (job->images * (job->chunks + 1)) * 2 * job->channels <= WORKSPACE_FLOATS; }
+static int group_norm_fits(const group_norm_job *job) { return job->images * (job->chunks + 1) * 2 * job->channels <= WORKSPACE_FLOATS && 3 * job->channels <= SCRATCH_FLOATS; }
 
 static void group_norm_range(const group_norm_job *job, int64_t chunk, int64_t *image, int64_t *begin, int64_t *end) {
   *image = chunk / job->chunks;
@@ -258,47 +258,57 @@ static int k_group_norm(const args *a) {
   return 0;
 }
 
-// Gradient at the normalised and scaled value, before SiLU.
-static inline float group_norm_inner(const group_norm_job *job, float dy, float normal, float weight, float bias) {
-  return job->silu ? dy * act_grad_f(SILU, normal * weight + bias) : dy;
+// Per-channel coefficients of one image for the backward pass, in scratch: normal = x * scale + shift, affine = normal * weight + bias.
+static void group_norm_normal(const group_norm_job *job, int64_t image, float *scale, float *shift) {
+  int64_t width = job->channels / job->groups;
+  for (int64_t i = 0; i < job->channels; i++) {
+    float r = job->rstd[image * job->groups + i / width];
+    scale[i] = r, shift[i] = -job->mean[image * job->groups + i / width] * r;
+  }
 }
 
-// Channel sums of a chunk: gradient, and gradient times normalised input.
+// Channel sums of a chunk: gradient at the affine value (before SiLU), and that times the normalised input. Keeps the gradient in dx, if any.
 static void group_norm_grad_sum(void *context, int64_t chunk, int thread) {
   const group_norm_job *job = context;
-  int64_t image, begin, end, c = job->channels, width = c / job->groups;
-  (void)thread;
+  int64_t image, begin, end, c = job->channels;
   group_norm_range(job, chunk, &image, &begin, &end);
-  float *s1 = group_norm_partial(job, chunk), *s2 = s1 + c;
+  float *s1 = group_norm_partial(job, chunk), *s2 = s1 + c, *scale = scratch(thread), *shift = scale + c, *row = shift + c;
+  const float *w = job->weight, *b = job->bias;
+  group_norm_normal(job, image, scale, shift);
   for (int64_t i = 0; i < 2 * c; i++) s1[i] = 0;
-  for (int64_t r = begin; r < end; r++)
-    for (int64_t g = 0; g < job->groups; g++) {
-      float mean = job->mean[image * job->groups + g], rstd = job->rstd[image * job->groups + g];
-      const float *x = job->x + r * c, *dy = job->dy + r * c, *w = job->weight, *b = job->bias;
-      SIMD for (int64_t i = g * width; i < (g + 1) * width; i++) {
-        float normal = (x[i] - mean) * rstd, d = group_norm_inner(job, dy[i], normal, w[i], b[i]);
-        s1[i] += d;
-        s2[i] += d * normal;
+  for (int64_t r = begin; r < end; r++) {
+    const float *x = job->x + r * c, *dy = job->dy + r * c;
+    float *d = job->dx ? job->dx + r * c : row;
+    if (job->silu) {
+      SIMD for (int64_t i = 0; i < c; i++) {
+        float normal = x[i] * scale[i] + shift[i], g = dy[i] * act_grad_f(SILU, normal * w[i] + b[i]);
+        d[i] = g;
+        s1[i] += g;
+        s2[i] += g * normal;
+      }
+    } else {
+      SIMD for (int64_t i = 0; i < c; i++) {
+        float normal = x[i] * scale[i] + shift[i], g = dy[i];
+        d[i] = g;
+        s1[i] += g;
+        s2[i] += g * normal;
       }
     }
+  }
 }
 
 static void group_norm_grad_apply(void *context, int64_t chunk, int thread) {
   const group_norm_job *job = context;
-  int64_t image, begin, end, c = job->channels, width = c / job->groups;
-  (void)thread;
+  int64_t image, begin, end, c = job->channels;
   group_norm_range(job, chunk, &image, &begin, &end);
-  const float *m1 = group_norm_coefficients(job, image), *m2 = m1 + c;
-  for (int64_t r = begin; r < end; r++)
-    for (int64_t g = 0; g < job->groups; g++) {
-      float mean = job->mean[image * job->groups + g], rstd = job->rstd[image * job->groups + g];
-      const float *x = job->x + r * c, *dy = job->dy + r * c, *w = job->weight, *b = job->bias;
-      float *dx = job->dx + r * c;
-      SIMD for (int64_t i = g * width; i < (g + 1) * width; i++) {
-        float normal = (x[i] - mean) * rstd, d = group_norm_inner(job, dy[i], normal, w[i], b[i]);
-        dx[i] = rstd * (d * w[i] - m1[i] - normal * m2[i]);
-      }
-    }
+  const float *m1 = group_norm_coefficients(job, image), *m2 = m1 + c, *w = job->weight;
+  float *scale = scratch(thread), *shift = scale + c;
+  group_norm_normal(job, image, scale, shift);
+  for (int64_t r = begin; r < end; r++) {
+    const float *x = job->x + r * c;
+    float *dx = job->dx + r * c;
+    SIMD for (int64_t i = 0; i < c; i++) dx[i] = scale[i] * (dx[i] * w[i] - m1[i] - (x[i] * scale[i] + shift[i]) * m2[i]);
+  }
 }
 
 // group_norm_grad_input: x, weight, bias, mean, rstd, dy, dx; images, positions, channels, groups, -, silu
@@ -307,8 +317,8 @@ static int k_group_norm_grad_input(const args *a) {
   job.x = FLOATS(0), job.weight = FLOATS(1), job.bias = FLOATS(2), job.mean = FLOATS(3), job.rstd = FLOATS(4), job.dy = FLOATS(5), job.dx = FLOATS(6);
   if (!group_norm_fits(&job)) return 2;
   int64_t width = job.channels / job.groups;
-  double work = (double)job.images * (double)job.positions * (double)job.channels * (job.silu ? 4 : 1);
-  parallel(job.images * job.chunks, work, group_norm_grad_sum, &job);
+  double work = (double)job.images * (double)job.positions * (double)job.channels;
+  parallel(job.images * job.chunks, work * (job.silu ? 4 : 1), group_norm_grad_sum, &job);
   for (int64_t n = 0; n < job.images; n++)
     for (int64_t g = 0; g < job.groups; g++) {
       float m1 = (float)group_norm_mean(&job, n, g, 0, job.weight), m2 = (float)group_norm_mean(&job, n, g, job.channels, job.weight);
