@@ -32,4 +32,3 @@ export type Ground = keyof typeof grounds;
 export const groundNames = Object.keys(grounds) as Ground[];
 
 export const distance = (a: Rgb, b: Rgb): number => Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]);
-export const css = ([red, green, blue]: Rgb): string => `rgb(${red},${green},${blue})`;

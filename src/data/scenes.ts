@@ -1,5 +1,5 @@
 import { random, type Random } from '../core/random.js';
-import { distance, groundNames, grounds, inkNames, inks, css, type Ground, type Ink, type Rgb } from './colors.js';
+import { distance, groundNames, grounds, inkNames, inks, type Ground, type Ink, type Rgb } from './colors.js';
 import { artwork, cells, concept, concepts, styles, type Cell, type Concept, type Style } from './emoji.js';
 import { applyEffect, effects, type Effect } from './effects.js';
 import { drawSprite, sprite, type Sprite } from './sprites.js';
@@ -272,14 +272,14 @@ export function chooseGround(stream: Random, objects: readonly SceneObject[]): G
 
 export function visibleGrounds(objects: readonly SceneObject[]): Ground[] {
   // A thin outline needs more contrast than a filled shape.
-  const parts = objects.map((object) => ({ mean: spriteOf(object, object.size).mean as Rgb, contrast: object.ink ? 125 : 85 }));
+  const parts = objects.map((object) => (object.ink ? { mean: inks[object.ink] as Rgb, contrast: 125 } : { mean: spriteOf(object, object.size).mean as Rgb, contrast: 85 }));
   return groundNames.filter((name) => parts.every(({ mean, contrast }) => distance(mean, grounds[name]) > contrast));
 }
 
-function spriteOf({ concept: name, style, ink }: SceneObject, size: number): Sprite {
+function spriteOf({ concept: name, style }: SceneObject, size: number): Sprite {
   const icon = concept(name).icons[style];
   if (!icon) throw new Error(`"${name}" is not drawn in style "${style}".`);
-  return sprite(artwork[style], icon, size, ink ? css(inks[ink]) : undefined);
+  return sprite(artwork[style], icon, size);
 }
 
 /** Draws a scene. Returns RGB, side · side · 3; `side` is a multiple of 32 by preference. */
@@ -295,7 +295,7 @@ export function renderScene({ kind, ground, objects, effect }: Scene, side = boa
   // The first object is the subject; in an `inside` scene it lies on top.
   const order = kind === 'inside' ? [...objects].reverse() : objects;
   for (const object of order) {
-    drawSprite(pixels, side, spriteOf(object, Math.round(object.size * scale)), Math.round(object.x * scale), Math.round(object.y * scale));
+    drawSprite(pixels, side, spriteOf(object, Math.round(object.size * scale)), Math.round(object.x * scale), Math.round(object.y * scale), object.ink && inks[object.ink]);
   }
   return effect ? applyEffect(pixels, side, effect) : pixels;
 }

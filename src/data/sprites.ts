@@ -60,22 +60,22 @@ export interface Sprite {
 
 const sprites = new Map<string, Sprite>();
 
-/** The icon at `size` pixels. `color` (CSS) fills the parts that follow the text colour. Cached for the life of the process. */
-export function sprite(set: string, icon: string, size: number, color = '#000'): Sprite {
-  const key = `${set}/${icon}/${size}/${color}`;
+/** The icon at `size` pixels; parts that follow the text colour are black. Cached for the life of the process. */
+export function sprite(set: string, icon: string, size: number): Sprite {
+  const key = `${set}/${icon}/${size}`;
   let made = sprites.get(key);
-  if (!made) sprites.set(key, (made = rasterise(set, icon, size, color)));
+  if (!made) sprites.set(key, (made = rasterise(set, icon, size)));
   return made;
 }
 
-function rasterise(set: string, name: string, size: number, color: string): Sprite {
+function rasterise(set: string, name: string, size: number): Sprite {
   const { icons, width = 16, height = 16 } = iconSet(set);
   const icon = icons[name];
   if (!icon) throw new Error(`Icon set ${set} has no icon "${name}", or it is one that the rasteriser cannot draw.`);
   const box = [icon.left ?? 0, icon.top ?? 0, icon.width ?? width, icon.height ?? height].join(' ');
   const svg =
     `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="${box}" ` +
-    `width="${size}" height="${size}" color="${color}">${icon.body}</svg>`;
+    `width="${size}" height="${size}" color="#000">${icon.body}</svg>`;
   // Without this option resvg scans the system's fonts for every picture.
   const rgba = Uint8Array.from(new Resvg(svg, { font: { loadSystemFonts: false } }).render().pixels);
 
@@ -90,8 +90,11 @@ function rasterise(set: string, name: string, size: number, color: string): Spri
   return { size, rgba, mean: [red * scale, green * scale, blue * scale], coverage: alpha / 255 / (size * size) };
 }
 
-/** Draws `source` over `target` (RGB, side · side · 3) with its top left corner at (x, y). Parts outside are cut off. */
-export function drawSprite(target: Uint8Array, side: number, source: Sprite, x: number, y: number): void {
+/**
+ * Draws `source` over `target` (RGB, side · side · 3) with its top left corner at (x, y). Parts outside are cut off. With a `tint`, only the
+ * shape of the sprite counts and all of it has that colour.
+ */
+export function drawSprite(target: Uint8Array, side: number, source: Sprite, x: number, y: number, tint?: readonly [number, number, number]): void {
   const { size, rgba } = source;
   const fromRow = Math.max(0, -y);
   const toRow = Math.min(size, side - y);
@@ -104,9 +107,10 @@ export function drawSprite(target: Uint8Array, side: number, source: Sprite, x: 
       const alpha = rgba[s + 3];
       if (alpha === 0) continue;
       const keep = 255 - alpha;
-      target[t] = rgba[s] + Math.round((target[t] * keep) / 255);
-      target[t + 1] = rgba[s + 1] + Math.round((target[t + 1] * keep) / 255);
-      target[t + 2] = rgba[s + 2] + Math.round((target[t + 2] * keep) / 255);
+      for (let channel = 0; channel < 3; channel++) {
+        const own = tint ? Math.round((tint[channel] * alpha) / 255) : rgba[s + channel];
+        target[t + channel] = own + Math.round((target[t + channel] * keep) / 255);
+      }
     }
   }
 }
