@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { backendNames, useBackend } from '../core/backend.js';
 import { UsageError, type Command } from './command.js';
 import { fixtureFolders, type Fixture } from './parity/fixture.js';
 import { kinds } from './parity/kinds.js';
@@ -57,19 +58,19 @@ const command: Command = {
   summary: 'Compares models with the reference numbers of fixture folders; fails above a tolerance, on NaN, on missing or extra tensors.',
   usage: 'FOLDER… [--backend NAME] [--summary] [--json]',
   options: {
-    backend: { type: 'string', help: 'backend to run on (default: the one `doctor` shows)' },
+    backend: { type: 'string', help: `${backendNames.join(', ')} or auto (the default)` },
     summary: { type: 'boolean', help: 'list only what failed' },
     json: { type: 'boolean', help: 'print one JSON object' },
   },
   async run({ positionals, values }, signal) {
     if (positionals.length === 0) throw new UsageError('parity: expected at least one fixture folder, such as data/fixtures/*.');
-    await choose(values.backend as string | undefined);
+    const { name: backend } = await useBackend(values.backend as string | undefined);
     const fixtures = fixtureFolders(positionals, (fixture) => kinds.some((kind) => kind.matches(fixture)));
     if (fixtures.length === 0) throw new UsageError(`parity: none of ${positionals.join(', ')} is a folder.`);
     const results: FixtureResult[] = [];
     for (const fixture of fixtures) {
       signal.throwIfAborted();
-      const result = await runFixture(fixture);
+      const result = { ...(await runFixture(fixture)), backend };
       results.push(result);
       if (!values.json) console.log(table(result, values.summary === true));
     }
@@ -79,9 +80,5 @@ const command: Command = {
     return ok ? 0 : 1;
   },
 };
-
-async function choose(name: string | undefined): Promise<void> {
-  await tf.setBackend(name ?? 'cpu');
-}
 
 export default command;

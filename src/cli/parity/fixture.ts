@@ -87,7 +87,7 @@ export function fixtureFolders(paths: readonly string[], isFixture: (fixture: Fi
     const fixture = new Fixture(path);
     if (isFixture(fixture)) return [fixture];
     const inside = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-    const found = inside.map(({ name }) => new Fixture(join(path, name))).filter(isFixture);
-    return found.length > 0 ? found : [fixture];
+    const found = inside.map(({ name }) => new Fixture(join(path, name)));
+    return found.some(isFixture) ? found : [fixture];
   });
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs';
+import { testEngines, useTestEngine } from '../engine/test-backends.js';
 import { random } from '../random.js';
 import * as ops from './index.js';
 import { product } from './kernel.js';
@@ -84,11 +85,14 @@ function differences({ run, inputs }: Case, values: Record<string, Float32Array>
   return Array.from(values[name], (_, i) => (8 * (at(i, step) - at(i, -step)) - (at(i, 2 * step) - at(i, -2 * step))) / (12 * step));
 }
 
-for (const backend of ['cpu']) {
-  describe(`on ${backend}, the gradient of`, async () => {
+const backends = [{ name: 'cpu', use: () => tf.setBackend('cpu') }, ...testEngines().map((engine) => ({ name: engine.name, use: () => useTestEngine(engine) }))];
+
+for (const backend of backends) {
+  describe(`on ${backend.name}, the gradient of`, () => {
+    before(async () => void (await backend.use()));
+
     for (const [title, it] of Object.entries(cases)) {
-      test(`${title} agrees with finite differences and leaks nothing`, async () => {
-        await tf.setBackend(backend);
+      test(`${title} agrees with finite differences and leaks nothing`, () => {
         const values = Object.fromEntries(Object.entries(it.inputs).map(([key, shape]) => [key, random(0, title, key).normals(product(shape))]));
         const variables = new Map(Object.entries(it.inputs).map(([key, shape]) => [key, tf.tensor(values[key], shape)]));
         const direction = tf.tidy(() => normals(it.run(Object.fromEntries(variables)).shape, 'direction', title));

@@ -4,4 +4,5 @@ export * from './config.js';
 export * from './decoder.js';
 export * from './generate.js';
 export * from './loss.js';
+export * from './stream.js';
 export { embedTokens, llama, llamaAttentionWeights, llamaBuffers, llamaHiddenStates, llamaSpec, llamaStates, lmHead, type LlamaOptions, type LlamaParams } from './model.js';
