@@ -42,8 +42,7 @@ export function collate<I>(sequences: readonly Sequence<I>[], specials: SpecialT
     result.labels.set(labels, row * tokens);
     result.mask.fill(1, row * tokens, row * tokens + tokenIds.length);
   });
-  result.imageStarts = startsAfter(specials.imStart, result.tokenIds);
-  result.dreamStarts = startsAfter(specials.dreamStart, result.tokenIds);
+  Object.assign(result, blockStarts(result.tokenIds, specials));
   const check = (token: string, starts: number[], pictures: I[]) => {
     if (starts.length !== pictures.length) throw new Error(`The batch has ${starts.length} ${token} but ${pictures.length} pictures for them.`);
   };
@@ -52,10 +51,8 @@ export function collate<I>(sequences: readonly Sequence<I>[], specials: SpecialT
   return result;
 }
 
-function startsAfter(token: number, tokenIds: Int32Array): number[] {
-  const starts: number[] = [];
-  tokenIds.forEach((id, i) => {
-    if (id === token) starts.push(i + 1);
-  });
-  return starts;
+/** Where the blocks of flattened sequences begin, behind their start tokens. */
+export function blockStarts(tokenIds: Int32Array, { imStart, dreamStart }: SpecialTokens): Pick<Collated<unknown>, 'imageStarts' | 'dreamStarts'> {
+  const after = (token: number) => [...tokenIds.keys()].filter((i) => tokenIds[i] === token).map((i) => i + 1);
+  return { imageStarts: after(imStart), dreamStarts: after(dreamStart) };
 }

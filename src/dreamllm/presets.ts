@@ -34,9 +34,9 @@ export const nano: DreamConfig = {
   vision: { imageSize: 32, patchSize: 8, hiddenSize: 128, intermediateSize: 512, numLayers: 5, numHeads: 4, normEps: 1e-5, activation: 'quickGelu' },
   numDreamQueries: 16,
   unet: {
-    inChannels: 4, outChannels: 4, blockOutChannels: [96, 192], layersPerBlock: 2,
+    inChannels: 4, outChannels: 4, blockOutChannels: [64, 128], layersPerBlock: 1,
     downBlockTypes: ['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D'], upBlockTypes: ['CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'],
-    numHeads: [3, 6], crossAttentionDim: 128, linearProjection: true, normGroups: 16, normEps: 1e-5, flipSinToCos: true, freqShift: 0,
+    numHeads: [2, 4], crossAttentionDim: 128, linearProjection: true, normGroups: 16, normEps: 1e-5, flipSinToCos: true, freqShift: 0,
   },
   vae: { inChannels: 3, outChannels: 3, latentChannels: 4, blockOutChannels: [32, 64, 96], layersPerBlock: 1, normGroups: 16, scalingFactor: 0.18215 },
   sampler: dreamSampler,
