@@ -32,4 +32,5 @@ export const kinds: readonly Kind[] = [
   schedulersKind,
   imageProcessingKind,
   dreamKind,
+  safetensorsKind,
 ];
