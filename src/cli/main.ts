@@ -3,6 +3,7 @@ import { helpText, parseArguments, UsageError, type Command } from './command.js
 
 /** Every command, by name. Each file default-exports a `Command`. */
 const commands: Record<string, () => Promise<{ default: Command }>> = {
+  eval: () => import('./eval.js'),
   foundation: () => import('./foundation.js'),
   parity: () => import('./parity.js'),
   sweep: () => import('./sweep.js'),

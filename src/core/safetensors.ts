@@ -73,7 +73,7 @@ export const elementCount = (shape: readonly number[]): number => shape.reduce((
 /** Little-endian bytes as values. `bytes` is copied where its alignment asks for it. */
 export function decodeValues(dtype: Dtype, bytes: Uint8Array): Values {
   const whole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer;
-  return dtypes[dtype].decode(whole ? (bytes.buffer as ArrayBuffer) : (bytes.slice().buffer as ArrayBuffer));
+  return dtypes[dtype].decode(whole ? (bytes.buffer as ArrayBuffer) : (new Uint8Array(bytes).buffer as ArrayBuffer));
 }
 
 export function encodeValues(dtype: Dtype, values: Values): Uint8Array {

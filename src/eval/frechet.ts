@@ -10,6 +10,9 @@ export interface Moments {
   readonly name: string;
   readonly n?: number;
   readonly dim: number;
+  /** Of the features they come from, where those were at hand. */
+  readonly hash?: string;
+  readonly extractor?: string;
   readonly mean: Float64Array;
   /** [dim, dim] row-major. */
   readonly covariance: Float64Array;
