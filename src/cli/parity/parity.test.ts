@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs';
+import { modelBackends } from '../../core/engine/test-backends.js';
 import { readSafetensors, writeSafetensors, type StoredTensor } from '../../core/safetensors.js';
 import { runFixture } from '../parity.js';
 import { Fixture, fixtureFolders } from './fixture.js';
@@ -15,18 +16,24 @@ const failures = async (folder: string) => {
   return outputs.filter(({ ok }) => !ok).map(({ name, note }) => [name, note]);
 };
 
+for (const { name: backend, use } of modelBackends()) {
+  describe(`parity on ${backend}`, () => {
+    before(use);
+
+    for (const name of ['llama_mha', 'llama_gqa', 'clip_vision_28', 'clip_vision_64', 'clip_text', 'clip_text_eos', 'clip_model', 'optimizer']) {
+      test(`holds for ${name}, and leaves no tensor behind`, async () => {
+        const tensors = tf.memory().numTensors;
+        assert.deepEqual(await failures(`data/fixtures/${name}`), []);
+        assert.equal(tf.memory().numTensors, tensors);
+      });
+    }
+  });
+}
+
 describe('parity', () => {
   const scratch = mkdtempSync(join(tmpdir(), 'parity-'));
   before(() => tf.setBackend('cpu'));
   after(() => rmSync(scratch, { recursive: true }));
-
-  for (const name of ['llama_mha', 'llama_gqa', 'clip_vision_28', 'clip_vision_64', 'clip_text', 'clip_text_eos', 'clip_model', 'optimizer']) {
-    test(`holds for ${name}, and leaves no tensor behind`, async () => {
-      const tensors = tf.memory().numTensors;
-      assert.deepEqual(await failures(`data/fixtures/${name}`), []);
-      assert.equal(tf.memory().numTensors, tensors);
-    });
-  }
 
   /** A copy of clip_text whose files were changed. */
   function changed(file: string, change: (tensors: Map<string, StoredTensor>) => void): string {

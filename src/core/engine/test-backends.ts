@@ -20,3 +20,12 @@ export async function useTestEngine({ name, load }: { name: string; load: () => 
   registerDreamBackend(load(), name);
   await tf.setBackend(name);
 }
+
+/** What tests of models run on: the plain backend and one of each engine. `use` before the first tensor of a suite. */
+export function modelBackends(): { name: string; use(): Promise<void> }[] {
+  const engines = testEngines().filter(({ name }) => name === 'native-2' || name === 'wasm-1');
+  return [
+    { name: 'cpu', use: async () => void (await tf.setBackend('cpu')) },
+    ...engines.map((engine) => ({ name: engine.name, use: () => useTestEngine(engine) })),
+  ];
+}

@@ -100,3 +100,17 @@ export function shapeError(operation: string, expected: string, found: Record<st
   const list = Object.entries(found).flatMap(([name, tensor]) => (tensor ? [`${name} [${tensor.shape.join(', ')}]`] : []));
   throw new Error(`${operation}: expected ${expected}, found ${list.join(', ')}.`);
 }
+
+/**
+ * Runs a kernel that looks up `ids` in a table of `size`; an id outside, on backends that notice one, is an error that names it.
+ * `allowed` is an id that may lie outside.
+ */
+export function runLookup(name: string, ids: tf.Tensor, size: number, allowed: number | undefined, inputs: Record<string, tf.Tensor>): tf.Tensor | tf.Tensor[] {
+  try {
+    return run(name, inputs);
+  } catch (error) {
+    const outside = ids.dataSync().find((id) => id !== allowed && !(id >= 0 && id < size));
+    if (outside === undefined) throw error;
+    throw new Error(`${name}: expected ids from 0 to ${size - 1}, found ${outside}. Was the text tokenized for another model?`);
+  }
+}

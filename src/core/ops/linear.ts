@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { asRows, defineGradient, defineKernel, run, shapeError } from './kernel.js';
+import { asRows, defineGradient, defineKernel, run, runLookup, shapeError } from './kernel.js';
 
 /** `x · weightᵀ + bias`. x […, in], weight [out, in], bias [out] -> […, out]. */
 export function linear<T extends tf.Tensor>(x: T, weight: tf.Tensor, bias?: tf.Tensor): T {
@@ -25,7 +25,7 @@ defineGradient('DreamLinear', { inputs: ['x', 'weight'] }, (dy, [x, weight]) => 
 export function embedding(table: tf.Tensor, ids: tf.Tensor): tf.Tensor {
   if (table.rank !== 2) shapeError('embedding', 'table [vocab, dim]', { table, ids });
   if (ids.dtype !== 'int32') throw new Error(`embedding: expected ids of type int32, found ${ids.dtype}. Make them with tf.tensor(ids, shape, 'int32').`);
-  return run('DreamEmbedding', { table, ids }) as tf.Tensor;
+  return runLookup('DreamEmbedding', ids, table.shape[0], undefined, { table, ids }) as tf.Tensor;
 }
 
 defineKernel('DreamEmbedding', ({ table, ids }) => tf.gather(table, ids.flatten()).reshape([...ids.shape, table.shape[1]]));

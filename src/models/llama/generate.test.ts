@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs';
+import { modelBackends } from '../../core/engine/test-backends.js';
 import { initialize } from '../../core/params.js';
 import { random } from '../../core/random.js';
 import { beamSearch, drawToken, embedTokens, greedy, llama, llamaDecoder, llamaSpec, padLeft, sample, type Decoder, type LlamaConfig, type Prompt } from './index.js';
@@ -29,61 +30,63 @@ const mostLikely = (tokens: number[]) => {
   return p.indexOf(Math.max(...p));
 };
 
-describe('greedy', () => {
-  before(() => tf.setBackend('cpu'));
+for (const { name: backend, use } of modelBackends()) {
+  describe(`greedy on ${backend}`, () => {
+    before(use);
 
-  test('continues as running the whole sequence again would', async () => {
-    const prompt = [1, 2, 3];
-    const [made] = await with_({ ids: [prompt] }, (decoder) => greedy(decoder, { maxNewTokens: 6 }));
-    const expected = [...prompt];
-    while (expected.length < 9) expected.push(mostLikely(expected));
-    assert.deepEqual([...prompt, ...made], expected);
-  });
+    test('continues as running the whole sequence again would', async () => {
+      const prompt = [1, 2, 3];
+      const [made] = await with_({ ids: [prompt] }, (decoder) => greedy(decoder, { maxNewTokens: 6 }));
+      const expected = [...prompt];
+      while (expected.length < 9) expected.push(mostLikely(expected));
+      assert.deepEqual([...prompt, ...made], expected);
+    });
 
-  test('continues a batch padded on the left as each prompt alone', async () => {
-    const prompts = [[1, 2], [5, 4, 3, 1, 2], [3, 3, 0]];
-    const { ids, mask } = padLeft(prompts, 0);
-    const together = await with_({ ids }, (decoder) => greedy(decoder, { maxNewTokens: 5 }), mask);
-    for (const [i, prompt] of prompts.entries()) {
-      assert.deepEqual([together[i]], await with_({ ids: [prompt] }, (decoder) => greedy(decoder, { maxNewTokens: 5 })));
-    }
-  });
+    test('continues a batch padded on the left as each prompt alone', async () => {
+      const prompts = [[1, 2], [5, 4, 3, 1, 2], [3, 3, 0]];
+      const { ids, mask } = padLeft(prompts, 0);
+      const together = await with_({ ids }, (decoder) => greedy(decoder, { maxNewTokens: 5 }), mask);
+      for (const [i, prompt] of prompts.entries()) {
+        assert.deepEqual([together[i]], await with_({ ids: [prompt] }, (decoder) => greedy(decoder, { maxNewTokens: 5 })));
+      }
+    });
 
-  test('continues embeddings as their tokens, and leaves them to the caller', async () => {
-    const ids = [[1, 2, 3]];
-    const embeds = tf.tidy(() => embedTokens(params, tf.tensor2d(ids, undefined, 'int32')));
-    const made = await with_({ embeds }, (decoder) => greedy(decoder, { maxNewTokens: 4 }));
-    assert.deepEqual(made, await with_({ ids }, (decoder) => greedy(decoder, { maxNewTokens: 4 })));
-    embeds.dispose();
-  });
+    test('continues embeddings as their tokens, and leaves them to the caller', async () => {
+      const ids = [[1, 2, 3]];
+      const embeds = tf.tidy(() => embedTokens(params, tf.tensor2d(ids, undefined, 'int32')));
+      const made = await with_({ embeds }, (decoder) => greedy(decoder, { maxNewTokens: 4 }));
+      assert.deepEqual(made, await with_({ ids }, (decoder) => greedy(decoder, { maxNewTokens: 4 })));
+      embeds.dispose();
+    });
 
-  test('ends a sequence with its end token and goes on with the others', async () => {
-    const { ids, mask } = padLeft([[1, 2], [5, 4, 3, 1, 2]], 0);
-    const free = await with_({ ids }, (decoder) => greedy(decoder, { maxNewTokens: 6 }), mask);
-    const end = free[0][1];
-    const cut = (tokens: number[]) => (tokens.includes(end) ? tokens.slice(0, tokens.indexOf(end) + 1) : tokens);
-    const streamed: number[][] = [[], []];
-    const ended = await with_(
-      { ids },
-      (decoder) => greedy(decoder, { maxNewTokens: 6, eosTokenIds: [end], onTokens: (tokens) => tokens.forEach((token, i) => token >= 0 && streamed[i].push(token)) }),
-      mask,
-    );
-    assert.deepEqual(ended, free.map(cut));
-    assert.deepEqual(streamed, ended);
-  });
+    test('ends a sequence with its end token and goes on with the others', async () => {
+      const { ids, mask } = padLeft([[1, 2], [5, 4, 3, 1, 2]], 0);
+      const free = await with_({ ids }, (decoder) => greedy(decoder, { maxNewTokens: 6 }), mask);
+      const end = free[0][1];
+      const cut = (tokens: number[]) => (tokens.includes(end) ? tokens.slice(0, tokens.indexOf(end) + 1) : tokens);
+      const streamed: number[][] = [[], []];
+      const ended = await with_(
+        { ids },
+        (decoder) => greedy(decoder, { maxNewTokens: 6, eosTokenIds: [end], onTokens: (tokens) => tokens.forEach((token, i) => token >= 0 && streamed[i].push(token)) }),
+        mask,
+      );
+      assert.deepEqual(ended, free.map(cut));
+      assert.deepEqual(streamed, ended);
+    });
 
-  test('stops when it is told to, and keeps no tensor', async () => {
-    const controller = new AbortController();
-    const tensors = tf.memory().numTensors;
-    const run = with_({ ids: [[1, 2]] }, (decoder) => greedy(decoder, { maxNewTokens: 20, signal: controller.signal, onTokens: () => controller.abort(new Error('enough')) }));
-    await assert.rejects(run, /enough/);
-    assert.equal(tf.memory().numTensors, tensors);
-  });
+    test('stops when it is told to, and keeps no tensor', async () => {
+      const controller = new AbortController();
+      const tensors = tf.memory().numTensors;
+      const run = with_({ ids: [[1, 2]] }, (decoder) => greedy(decoder, { maxNewTokens: 20, signal: controller.signal, onTokens: () => controller.abort(new Error('enough')) }));
+      await assert.rejects(run, /enough/);
+      assert.equal(tf.memory().numTensors, tensors);
+    });
 
-  test('refuses a mask that is padded on the right', () => {
-    assert.throws(() => llamaDecoder(params, tiny, { ids: [[1, 2]] }, [[1, 0]]), /Pad prompts on the left/);
+    test('refuses a mask that is padded on the right', () => {
+      assert.throws(() => llamaDecoder(params, tiny, { ids: [[1, 2]] }, [[1, 0]]), /Pad prompts on the left/);
+    });
   });
-});
+}
 
 describe('sample', () => {
   before(() => tf.setBackend('cpu'));
@@ -112,50 +115,52 @@ describe('sample', () => {
   });
 });
 
-describe('beamSearch', () => {
-  before(() => tf.setBackend('cpu'));
-  const prompt = [1, 2];
+for (const { name: backend, use } of modelBackends()) {
+  describe(`beamSearch on ${backend}`, () => {
+    before(use);
+    const prompt = [1, 2];
 
-  /** Every continuation of `length` tokens, or one that ends earlier, with its log-probability. */
-  function everything(length: number, end = -1, tokens: number[] = [], sum = 0): { tokens: number[]; sum: number }[] {
-    if (tokens.length === length || tokens.at(-1) === end) return [{ tokens, sum }];
-    const next = logProbabilities([...prompt, ...tokens]);
-    return Array.from(next).flatMap((p, token) => everything(length, end, [...tokens, token], sum + p));
-  }
-
-  test('finds the best of all sequences when it has a beam for each', async () => {
-    const all = everything(3).sort((a, b) => b.sum - a.sum);
-    const [best] = await with_({ ids: [prompt] }, (decoder) => beamSearch(decoder, { numBeams: 36, maxNewTokens: 3 }));
-    assert.deepEqual(best.tokens, all[0].tokens);
-    assert.ok(Math.abs(best.score - all[0].sum / 3) < 1e-4);
-  });
-
-  test('weighs finished against open sequences by the length penalty', async () => {
-    const end = 4;
-    for (const lengthPenalty of [0, 1, 3]) {
-      const normalised = everything(3, end).map(({ tokens, sum }) => ({ tokens, score: sum / tokens.length ** lengthPenalty }));
-      const best = normalised.sort((a, b) => b.score - a.score)[0];
-      const [found] = await with_({ ids: [prompt] }, (decoder) => beamSearch(decoder, { numBeams: 30, maxNewTokens: 3, eosTokenIds: [end], lengthPenalty, earlyStopping: 'never' }));
-      assert.deepEqual(found.tokens, best.tokens, `length penalty ${lengthPenalty}`);
-      assert.ok(Math.abs(found.score - best.score) < 1e-4);
+    /** Every continuation of `length` tokens, or one that ends earlier, with its log-probability. */
+    function everything(length: number, end = -1, tokens: number[] = [], sum = 0): { tokens: number[]; sum: number }[] {
+      if (tokens.length === length || tokens.at(-1) === end) return [{ tokens, sum }];
+      const next = logProbabilities([...prompt, ...tokens]);
+      return Array.from(next).flatMap((p, token) => everything(length, end, [...tokens, token], sum + p));
     }
-  });
 
-  test('is greedy with one beam', async () => {
-    const [found] = await with_({ ids: [prompt] }, (decoder) => beamSearch(decoder, { numBeams: 1, maxNewTokens: 5 }));
-    assert.deepEqual([found.tokens], await with_({ ids: [prompt] }, (decoder) => greedy(decoder, { maxNewTokens: 5 })));
-  });
+    test('finds the best of all sequences when it has a beam for each', async () => {
+      const all = everything(3).sort((a, b) => b.sum - a.sum);
+      const [best] = await with_({ ids: [prompt] }, (decoder) => beamSearch(decoder, { numBeams: 36, maxNewTokens: 3 }));
+      assert.deepEqual(best.tokens, all[0].tokens);
+      assert.ok(Math.abs(best.score - all[0].sum / 3) < 1e-4);
+    });
 
-  test('searches a batch as each prompt alone, and keeps no tensor', async () => {
-    const tensors = tf.memory().numTensors;
-    const prompts = [[1, 2], [5, 4, 3, 1, 2]];
-    const { ids, mask } = padLeft(prompts, 0);
-    const options = { numBeams: 3, maxNewTokens: 5, eosTokenIds: [4] };
-    const together = await with_({ ids }, (decoder) => beamSearch(decoder, options), mask);
-    for (const [i, prompt] of prompts.entries()) {
-      const [alone] = await with_({ ids: [prompt] }, (decoder) => beamSearch(decoder, options));
-      assert.deepEqual(together[i].tokens, alone.tokens);
-    }
-    assert.equal(tf.memory().numTensors, tensors);
+    test('weighs finished against open sequences by the length penalty', async () => {
+      const end = 4;
+      for (const lengthPenalty of [0, 1, 3]) {
+        const normalised = everything(3, end).map(({ tokens, sum }) => ({ tokens, score: sum / tokens.length ** lengthPenalty }));
+        const best = normalised.sort((a, b) => b.score - a.score)[0];
+        const [found] = await with_({ ids: [prompt] }, (decoder) => beamSearch(decoder, { numBeams: 30, maxNewTokens: 3, eosTokenIds: [end], lengthPenalty, earlyStopping: 'never' }));
+        assert.deepEqual(found.tokens, best.tokens, `length penalty ${lengthPenalty}`);
+        assert.ok(Math.abs(found.score - best.score) < 1e-4);
+      }
+    });
+
+    test('is greedy with one beam', async () => {
+      const [found] = await with_({ ids: [prompt] }, (decoder) => beamSearch(decoder, { numBeams: 1, maxNewTokens: 5 }));
+      assert.deepEqual([found.tokens], await with_({ ids: [prompt] }, (decoder) => greedy(decoder, { maxNewTokens: 5 })));
+    });
+
+    test('searches a batch as each prompt alone, and keeps no tensor', async () => {
+      const tensors = tf.memory().numTensors;
+      const prompts = [[1, 2], [5, 4, 3, 1, 2]];
+      const { ids, mask } = padLeft(prompts, 0);
+      const options = { numBeams: 3, maxNewTokens: 5, eosTokenIds: [4] };
+      const together = await with_({ ids }, (decoder) => beamSearch(decoder, options), mask);
+      for (const [i, prompt] of prompts.entries()) {
+        const [alone] = await with_({ ids: [prompt] }, (decoder) => beamSearch(decoder, options));
+        assert.deepEqual(together[i].tokens, alone.tokens);
+      }
+      assert.equal(tf.memory().numTensors, tensors);
+    });
   });
-});
+}
