@@ -7,6 +7,7 @@ const commands: Record<string, () => Promise<{ default: Command }>> = {
   foundation: () => import('./foundation.js'),
   parity: () => import('./parity.js'),
   sweep: () => import('./sweep.js'),
+  train: () => import('./train.js'),
 };
 
 async function main(argv: string[]): Promise<number> {

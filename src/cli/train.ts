@@ -1,0 +1,80 @@
+import { useBackend } from '../core/backend.js';
+import { presetNames } from '../dreamllm/presets.js';
+import { override, stageSettings, type StageSettings } from '../train/overrides.js';
+import { duration, progress } from '../train/progress.js';
+import { nano, paper, released, stageNames, stagesTable, stepsOf, type StageName, type StageSet } from '../train/stages.js';
+import { trainStage } from '../train/train-stage.js';
+import { UsageError, type Command } from './command.js';
+
+/** The settings that a preset is trained with, unless `--recipe` says otherwise. */
+const recipes: Record<string, StageSet> = { paper, released, nano };
+
+const command: Command = {
+  name: 'train',
+  summary: 'Trains one stage. Its last state is DIR/checkpoints/final.',
+  usage: 'STAGE --preset P --out DIR [--parent DIR]… [--resume] [--set key=value]…   |   train --table',
+  options: {
+    preset: { type: 'string', help: `the model: ${presetNames.join(', ')} (default nano)` },
+    out: { type: 'string', help: 'the run folder' },
+    parent: { type: 'string', multiple: true, help: 'a finished stage to start from (repeatable)' },
+    foundation: { type: 'string', help: 'folder of the foundation (default: data/foundation for nano, none for micro)' },
+    resume: { type: 'boolean', help: 'go on with an interrupted run' },
+    recipe: { type: 'string', help: `settings to start from: ${Object.keys(recipes).join(', ')} (default nano)` },
+    set: { type: 'string', multiple: true, help: 'change a setting: steps=100, checkpointEvery=10, seed=1, lossWeights.diffusion=5, … (repeatable)' },
+    table: { type: 'boolean', help: 'show where the recipes differ, and stop' },
+    json: { type: 'boolean', help: 'print the result as JSON' },
+  },
+  async run({ positionals, values }, signal) {
+    if (values.table) {
+      printTable(stagesTable(recipes));
+      return;
+    }
+    const [name, ...rest] = positionals;
+    if (!name || rest.length > 0) throw new UsageError(`Expected one stage, found ${positionals.length}. There are ${stageNames.join(', ')}.`);
+    if (!stageNames.includes(name as StageName)) throw new UsageError(`Unknown stage "${name}". There are ${stageNames.join(', ')}.`);
+    const preset = (values.preset as string | undefined) ?? 'nano';
+    if (!presetNames.some((known) => known === preset)) throw new UsageError(`Unknown preset "${preset}". There are ${presetNames.join(', ')}.`);
+    const out = values.out as string | undefined;
+    if (!out) throw new UsageError('--out DIR is missing: the folder that the run is written to.');
+    const settings = settingsOf(name as StageName, preset, values.recipe as string | undefined, (values.set as string[] | undefined) ?? []);
+
+    const { engine, threads } = await useBackend();
+    const start = performance.now();
+    const bar = progress(name, stepsOf(settings));
+    bar.say(`Computing on ${engine}, ${threads} threads.`);
+    const { params: _, artefact } = await trainStage({
+      preset,
+      settings,
+      out,
+      parents: values.parent as string[] | undefined,
+      foundation: values.foundation as string | undefined,
+      resume: values.resume === true,
+      signal,
+      progress: bar,
+    });
+    const result = { stage: name, hash: artefact.hash, parents: artefact.parents, seconds: Math.round((performance.now() - start) / 1000) };
+    console.log(values.json ? JSON.stringify(result) : `${name} is done after ${duration(result.seconds)}: ${out}/checkpoints/final (sha256 ${artefact.hash.slice(0, 12)}…)`);
+  },
+};
+
+function settingsOf(name: StageName, preset: string, recipe: string | undefined, assignments: readonly string[]): StageSettings {
+  const set = recipes[recipe ?? 'nano'];
+  if (!set) throw new UsageError(`Unknown recipe "${recipe}". There are ${Object.keys(recipes).join(', ')}.`);
+  // Micro has room for few tokens.
+  const base = preset === 'micro' ? { ...set[name], maxTokens: 128, microBatchSize: 4 } : set[name];
+  try {
+    return override(stageSettings(base), assignments);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+function printTable(rows: readonly Record<string, string>[]): void {
+  const columns = Object.keys(rows[0] ?? {});
+  const widths = columns.map((column) => Math.max(column.length, ...rows.map((row) => row[column].length)));
+  const line = (cells: readonly string[]) => cells.map((cell, i) => cell.padEnd(widths[i])).join('  ').trimEnd();
+  console.log(line(columns));
+  for (const row of rows) console.log(line(columns.map((column) => row[column])));
+}
+
+export default command;

@@ -1,0 +1,56 @@
+import * as tf from '@tensorflow/tfjs';
+import { pairAt } from '../data/captions.js';
+import { documentAt } from '../data/documents.js';
+import { conversationAt, instructInterleavedAt } from '../data/instructions.js';
+import type { TrainingRecord } from '../data/samples.js';
+import type { DreamConfig } from '../dreamllm/config.js';
+import { dreamLoss } from '../dreamllm/loss.js';
+import type { DreamParams } from '../dreamllm/model.js';
+import type { Tokenizer } from '../text/tokenizer.js';
+import type { StageSettings } from './overrides.js';
+import { objectiveOf, stageInputs } from './train-stage.js';
+
+/** Equal stretches of time steps in which the diffusion loss is told apart. */
+const bins = 4;
+/** Held-out records of each kind that the stage trains on. */
+const recordsOfAKind = 8;
+
+/**
+ * Both losses on held-out records with noise and time steps that never change, so that two values differ by the model alone. The diffusion loss is
+ * also given for each quarter of the time steps: its mean hides what is learned at high noise, where a picture's content is decided.
+ */
+export function stageValidation(params: DreamParams, config: DreamConfig, settings: StageSettings, tokenizer: Tokenizer): () => Promise<Record<string, number>> {
+  const make: Record<string, (index: number) => TrainingRecord> = {
+    pairs: (index) => pairAt(0, index, { split: 'val' }),
+    documents: (index) => documentAt(0, index, { split: 'val' }),
+    conversations: (index) => conversationAt(0, index, { split: 'val' }),
+    'instruct-documents': (index) => instructInterleavedAt(0, index, { split: 'val' }),
+  };
+  const kinds = Object.keys(settings.data).filter((name) => make[name]);
+  const objective = objectiveOf(settings);
+  return async () => {
+    const results: Record<string, number> = {};
+    if (kinds.length === 0) return results; // data from elsewhere has no held-out part here
+    const records = kinds.flatMap((kind) => Array.from({ length: recordsOfAKind }, (_, i) => make[kind](i)));
+    const inputs = await stageInputs(records, { params, config, settings: { ...settings, seed: 0 }, tokenizer, objective, path: ['validation'] });
+    const { batch, draws } = inputs;
+    const evaluate = (timesteps: number[] | undefined) => {
+      const { loss, lm, diffusion } = dreamLoss(params, config, batch, draws && timesteps ? { ...draws, timesteps } : draws, objective);
+      const values = [lm, diffusion].map((part) => part.dataSync()[0]);
+      tf.dispose([loss, lm, diffusion]);
+      return values;
+    };
+    if (draws) {
+      const count = draws.timesteps.length;
+      const width = config.sampler.numTrainTimesteps / bins;
+      for (let bin = 0; bin < bins; bin++) {
+        const [lm, diffusion] = evaluate(Array.from({ length: count }, (_, i) => Math.floor(width * (bin + (i + 0.5) / count))));
+        results.valLm = lm;
+        results[`valDiffusion${Math.round(bin * width)}`] = diffusion;
+        results.valDiffusion = (results.valDiffusion ?? 0) + diffusion / bins;
+      }
+    } else [results.valLm] = evaluate(undefined);
+    tf.dispose([batch, draws] as unknown as tf.TensorContainer);
+    return results;
+  };
+}
