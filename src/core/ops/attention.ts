@@ -99,6 +99,9 @@ function joinHeads(x: tf.Tensor4D, tokens: number): tf.Tensor {
   return split.reshape([batch, tokens, numKvHeads * sharing * headDim]);
 }
 
+/** The score of a key in the future. Finite, because shaders may take infinities for whatever they like. */
+const HIDDEN = -1e30;
+
 /** The scores with their bias, [batch, heads, tokens, keys]. */
 function scores(q: tf.Tensor3D, k: tf.Tensor3D, bias: tf.Tensor4D | undefined, { numHeads, numKvHeads, causal, scale }: Attributes): tf.Tensor4D {
   const [batch, tokens] = q.shape;
@@ -108,7 +111,7 @@ function scores(q: tf.Tensor3D, k: tf.Tensor3D, bias: tf.Tensor4D | undefined, {
   if (bias) s = s.add(bias);
   if (causal) {
     const age = tf.range(keys - tokens, keys).expandDims(1).sub(tf.range(0, keys).expandDims(0)); // [tokens, keys], negative in the future
-    s = tf.where(age.greaterEqual(0).expandDims(0).expandDims(0).broadcastTo(s.shape), s, tf.fill(s.shape, -Infinity));
+    s = tf.where(age.greaterEqual(0).expandDims(0).expandDims(0).broadcastTo(s.shape), s, tf.fill(s.shape, HIDDEN));
   }
   return s;
 }

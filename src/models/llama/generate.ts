@@ -55,7 +55,9 @@ export function drawToken(logits: Float32Array, temperature: number, topP: numbe
   const weights = Float64Array.from(logits, (x) => Math.exp((x - top) / temperature));
   const total = weights.reduce((a, b) => a + b, 0);
   if (topP === 1) return indexAt(weights, draw * total);
-  const order = Uint32Array.from(weights, (_, i) => i).sort((a, b) => weights[b] - weights[a] || a - b);
+  // Tokens below this weight have together less than the mass that is cut off, so the nucleus lies among the others: only they are sorted.
+  const negligible = ((1 - topP) * total) / weights.length;
+  const order = Uint32Array.from(weights.keys()).filter((i) => weights[i] > negligible).sort((a, b) => weights[b] - weights[a] || a - b);
   let kept = 0;
   let mass = 0;
   while (kept < order.length && (kept === 0 || mass < topP * total)) mass += weights[order[kept++]];

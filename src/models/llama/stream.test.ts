@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs';
 import { saveParams } from '../../core/checkpoint.js';
 import { initialize } from '../../core/params.js';
-import { embedTokens, greedy, llamaDecoder, llamaSpec, llamaStates, padLeft, StreamedLlama, type LlamaConfig } from './index.js';
+import { embedTokens, greedy, layersWithin, llama7b, llamaDecoder, llamaSpec, llamaStates, padLeft, StreamedLlama, type LlamaConfig } from './index.js';
 
 const tiny: LlamaConfig = {
   vocabSize: 11, hiddenSize: 8, intermediateSize: 12, numLayers: 3, numHeads: 2, numKvHeads: 2, maxPositions: 32, normEps: 1e-5, ropeTheta: 10000, ropeScaling: 1,
@@ -76,6 +76,13 @@ describe('StreamedLlama', () => {
     assert.equal(tf.memory().numTensors, tensors);
     embeds.dispose();
     streamed.dispose();
+  });
+
+  test('knows how many layers fit into memory', () => {
+    const gigabytes = 1e9;
+    assert.equal(layersWithin(2 * gigabytes, llama7b()), 0);
+    assert.equal(layersWithin(22 * gigabytes, llama7b()), 24); // 1.05 GB of embeddings and head, 0.81 GB a layer
+    assert.equal(layersWithin(64 * gigabytes, llama7b()), 32);
   });
 
   test('refuses a checkpoint of another size before reading it', () => {

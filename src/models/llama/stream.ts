@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { fit, loadParams, openCheckpoint } from '../../core/checkpoint.js';
-import { specEntries } from '../../core/params.js';
+import { countParameters, specEntries } from '../../core/params.js';
 import { elementCount, elementSize, type TensorSource } from '../../core/safetensors.js';
 import { embedding, embeddingSpec, linear, linearSpec, rmsNorm, rmsNormSpec } from '../../nn/index.js';
 import type { LlamaConfig } from './config.js';
-import { decoderOf, type Decoder, type Prompt } from './decoder.js';
+import { decoderOf, type Decoder, type DecoderParts, type Prompt } from './decoder.js';
 import { layerContext, llamaBuffers, llamaLayer, llamaLayerSpec, llamaSpec, type LayerContext, type LlamaLayerParams, type LlamaOptions } from './model.js';
 
 export interface StreamOptions {
@@ -20,6 +20,14 @@ export interface PassCost {
   seconds: number;
   readSeconds: number;
   bytesRead: number;
+}
+
+/** How many layers fit into `bytes` of memory beside the embeddings and the head, all in float32; one more is in use while it is read. */
+export function layersWithin(bytes: number, config: LlamaConfig): number {
+  const size = (spec: Parameters<typeof countParameters>[0]) => 4 * countParameters(spec);
+  const layer = size(llamaLayerSpec(config));
+  const ends = size(llamaSpec({ ...config, numLayers: 0 }));
+  return Math.max(0, Math.min(config.numLayers, Math.floor((bytes - ends) / layer) - 1));
 }
 
 /**
@@ -106,9 +114,14 @@ export class StreamedLlama {
     return p;
   }
 
+  /** This model as decoders and DreamLLM take one. */
+  get parts(): DecoderParts {
+    return { embed: (ids) => this.embed(ids), forward: (embeds, options) => this.states(embeds, options), head: (states) => this.head(states) };
+  }
+
   /** Continues prompts as `llamaDecoder` does. */
   decoder(prompt: Prompt, mask?: readonly (readonly number[])[]): Decoder {
-    return decoderOf({ embed: (ids) => this.embed(ids), forward: (embeds, options) => this.states(embeds, options), head: (states) => this.head(states) }, prompt, mask);
+    return decoderOf(this.parts, prompt, mask);
   }
 
   /** Such as `6.3 s a pass, 5.1 s of them reading 13.0 GB (2.5 GB/s)`. */
