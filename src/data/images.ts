@@ -1,3 +1,5 @@
+import { centerCrop, decodeImage, resizeShortSide } from '../core/images.js';
+import { readReference } from './formats/archive.js';
 import { cellOfIcon, parseSceneRef, renderScene, board, type Scene } from './scenes.js';
 import type { ImageRef } from './types.js';
 
@@ -12,7 +14,18 @@ export function sceneOf(ref: ImageRef): Scene {
 
 export const isGenerated = (ref: ImageRef): boolean => ref.startsWith('scene:') || ref.startsWith('emoji:');
 
-/** Pixels of a generated picture: RGB, side · side · 3. Files are read by `readImage`, which is asynchronous. */
+/** Pixels of a generated picture: RGB, side · side · 3. Pictures of files need `readImage`. */
 export function loadImage(ref: ImageRef, side = board): Uint8Array {
   return renderScene(sceneOf(ref), side);
+}
+
+/**
+ * Pixels of any picture: RGB, side · side · 3. A file (`photo.jpg`, `images.tar!/0001.png`, a `data:` URL) of another size is resized by its short
+ * side and cut to its middle, as CLIP's preprocessing does.
+ */
+export async function readImage(ref: ImageRef, side = board): Promise<Uint8Array> {
+  if (isGenerated(ref)) return loadImage(ref, side);
+  const picture = await decodeImage(readReference(ref), ref.length > 80 ? `${ref.slice(0, 77)}…` : ref);
+  if (picture.width === side && picture.height === side) return picture.data;
+  return centerCrop(resizeShortSide(picture, side, 'bicubic'), side, side, 'floor').data;
 }
