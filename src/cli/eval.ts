@@ -23,8 +23,14 @@ interface Context {
 /** A folder of pictures or a feature file, as features. */
 function load(option: string, values: Values, { warn, signal }: Context): Promise<Features> {
   const weights = values.weights as string | undefined;
-  return featuresOf(need(values, option), () => extractorNamed((values.extractor as string | undefined) ?? 'inception-mixed5', { weights }), warn, signal);
+  return featuresOf(need(values, option), () => extractorNamed((values.extractor as string | undefined) ?? 'inception-mixed5', { weights, onProgress: progress(signal) }), warn, signal);
 }
+
+/** Counts pictures on a terminal's error output; a program reads none of it. */
+const progress = (signal: AbortSignal) => (done: number, total: number) => {
+  signal.throwIfAborted();
+  if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${total} pictures${done === total ? '\n' : ''}`);
+};
 
 const sides = async (values: Values, context: Context) => [await load('real', values, context), await load('fake', values, context)] as const;
 
