@@ -15,7 +15,7 @@ export interface Emitted {
  *
  * - every top-level declaration becomes `let`; functions move to the top, as hoisting would have it;
  * - imports become awaited calls, moved to the top as well. `typeOnly` names exist for the checker alone;
- * - loops and awaits ask whether the cell was interrupted and throw if so, which runs `finally` blocks;
+ * - loops, functions and awaits ask whether the cell was interrupted and throw if so, which runs `finally` blocks;
  * - the value of a last expression is handed to the kernel.
  */
 export function emitCell(source: string, typeOnly: ReadonlySet<string>, fileName: string): Emitted {
@@ -50,7 +50,7 @@ function rewrite(file: TypeScript.SourceFile, context: TypeScript.Transformation
   /** Rewrites what may stand anywhere in the cell. `inFunction`: `var` there is none of the cell's business. */
   const visitor = (inFunction: boolean) => {
     const visit = (node: TypeScript.Node): TypeScript.Node => {
-      if (ts.isFunctionLike(node) || ts.isClassStaticBlockDeclaration(node)) return ts.visitEachChild(node, visitor(true), context);
+      if (ts.isFunctionLike(node) || ts.isClassStaticBlockDeclaration(node)) return withEntryCheck(ts.visitEachChild(node, visitor(true), context));
       if (!inFunction) {
         if (ts.isVariableStatement(node)) {
           const assignment = asAssignment(node.declarationList);
@@ -92,11 +92,26 @@ function rewrite(file: TypeScript.SourceFile, context: TypeScript.Transformation
       .reduce((left, right) => f.createComma(left, right));
   };
 
+  const isInterrupted = () => f.createElementAccessExpression(f.createIdentifier(interruptName), 0);
+  const interruptCheck = () => f.createIfStatement(isInterrupted(), f.createExpressionStatement(runtime('stop', [])));
+
+  /** A recursion needs no loop to go on for ever. */
+  const withEntryCheck = (node: TypeScript.Node): TypeScript.Node => {
+    if (ts.isArrowFunction(node) && !ts.isBlock(node.body)) {
+      const body = f.createComma(f.createLogicalAnd(isInterrupted(), runtime('stop', [])), node.body);
+      return f.updateArrowFunction(node, node.modifiers, undefined, node.parameters, undefined, node.equalsGreaterThanToken, f.createParenthesizedExpression(body));
+    }
+    const checked = (body: TypeScript.Block) => f.updateBlock(body, [interruptCheck(), ...body.statements]);
+    if (ts.isArrowFunction(node)) return f.updateArrowFunction(node, node.modifiers, undefined, node.parameters, undefined, node.equalsGreaterThanToken, checked(node.body as TypeScript.Block));
+    if (ts.isFunctionExpression(node)) return f.updateFunctionExpression(node, node.modifiers, node.asteriskToken, node.name, undefined, node.parameters, undefined, checked(node.body));
+    if (ts.isFunctionDeclaration(node) && node.body) return f.updateFunctionDeclaration(node, node.modifiers, node.asteriskToken, node.name, undefined, node.parameters, undefined, checked(node.body));
+    if (ts.isMethodDeclaration(node) && node.body) return f.updateMethodDeclaration(node, node.modifiers, node.asteriskToken, node.name, undefined, undefined, node.parameters, undefined, checked(node.body));
+    return node;
+  };
+
   const withInterruptCheck = (loop: TypeScript.IterationStatement): TypeScript.Node => {
     const asynchronous = ts.isForOfStatement(loop) && loop.awaitModifier;
-    const check = asynchronous
-      ? f.createExpressionStatement(runtime('resume', []))
-      : f.createIfStatement(f.createElementAccessExpression(f.createIdentifier(interruptName), 0), f.createExpressionStatement(runtime('stop', [])));
+    const check = asynchronous ? f.createExpressionStatement(runtime('resume', [])) : interruptCheck();
     const inner = ts.isBlock(loop.statement) ? loop.statement.statements : [loop.statement];
     const statement = f.createBlock([check, ...inner], true);
     if (ts.isForStatement(loop)) return f.updateForStatement(loop, loop.initializer, loop.condition, loop.incrementor, statement);

@@ -97,17 +97,18 @@ export class Session {
     if (failure && !request.silent) this.output.publish('error', failure, run);
     const user_expressions = failure ? {} : await this.evaluateAll(request.userExpressions, run);
     run.ended = true;
+    const skipped = failure && request.stopOnError ? await this.takeQueue() : [];
     const content = failure ? { status: 'error', ...failure } : { status: 'ok', user_expressions, payload: [] };
     this.output.send({ kind: 'reply', token, content: { ...content, execution_count: count } });
     this.output.publish('status', { execution_state: 'idle' }, run);
-    if (failure && request.stopOnError) await this.abortQueue();
+    for (const { token: aborted } of skipped) this.abort(aborted, count);
   }
 
   /** Runs a cell to its end, whichever that is. Returns why it failed, if it did. */
   private async execute(code: string, run: CellRun, silent: boolean): Promise<Failure | undefined> {
     if (code.trim() === '') return undefined;
     Atomics.store(this.flags, shared.interrupt, 0);
-    const name = `cell ${run.count}`;
+    const name = `In[${run.count}]`;
     try {
       const checked = await this.language.ask('check', { source: code, name });
       if ('problems' in checked) return typeFailure(checked.problems, code);
@@ -137,13 +138,23 @@ export class Session {
       };
       this.active = { run, settle };
       currentRun.run(run, () =>
-        this.evaluator.run(js, name).then(
+        this.evaluate(js, name).then(
           // Rejections that nobody handles are reported at the end of a turn of the event loop.
           (outcome) => setImmediate(() => settle(outcome.status === 'ok' && run.strayFailure ? { status: 'failed', error: run.strayFailure.error } : outcome)),
           (error: unknown) => settle({ status: 'failed', error }),
         ),
       );
     });
+  }
+
+  /** What a cell does up to its first await happens within this call. */
+  private evaluate(js: string, name: string): Promise<Outcome> {
+    Atomics.store(this.flags, shared.terminable, 1);
+    try {
+      return this.evaluator.run(js, name);
+    } finally {
+      Atomics.store(this.flags, shared.terminable, 0);
+    }
   }
 
   private async preload(names: string[]): Promise<void> {
@@ -168,15 +179,18 @@ export class Session {
     return values;
   }
 
-  /** Cells that were waiting behind a failed one are not run, but answered. */
-  private async abortQueue(): Promise<void> {
+  /** Empties the queue. Whoever asks after the failed cell's reply is sent has seen the failure and is served again. */
+  private async takeQueue(): Promise<Queued[]> {
     // While the cell kept this thread busy, requests may have piled up at the port.
     await new Promise((resolve) => setImmediate(resolve));
-    for (const { token } of this.queue.splice(0)) {
-      this.output.send({ kind: 'publish', token, type: 'status', content: { execution_state: 'busy' } });
-      this.output.send({ kind: 'reply', token, content: { status: 'aborted', execution_count: this.count } });
-      this.output.send({ kind: 'publish', token, type: 'status', content: { execution_state: 'idle' } });
-    }
+    return this.queue.splice(0);
+  }
+
+  /** Answers a cell that waited behind a failed one: it is not run. */
+  private abort(token: Token, count: number): void {
+    this.output.send({ kind: 'publish', token, type: 'status', content: { execution_state: 'busy' } });
+    this.output.send({ kind: 'reply', token, content: { status: 'aborted', execution_count: count } });
+    this.output.send({ kind: 'publish', token, type: 'status', content: { execution_state: 'idle' } });
   }
 
   private interrupt(sequence: number): void {

@@ -28,7 +28,7 @@ export class CellTraces {
 
   /** The line of a cell that an error's stack first mentions, as `{ cell, line, column }` counting from 1. */
   locate(stack: string): { cell: string; line: number; column: number } | undefined {
-    const found = /(cell \d+):(\d+):(\d+)/.exec(stack);
+    const found = /(In\[\d+\]):(\d+):(\d+)/.exec(stack);
     return found ? { cell: found[1]!, line: Number(found[2]), column: Number(found[3]) } : undefined;
   }
 

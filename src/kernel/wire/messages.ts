@@ -35,5 +35,7 @@ export const shared = {
   backlog: 1,
   /** 1 once the sockets are closed. */
   closed: 2,
-  length: 3,
+  /** 1 while execution may be terminated from outside: V8's inspector stands below the cell and catches it. */
+  terminable: 3,
+  length: 4,
 } as const;

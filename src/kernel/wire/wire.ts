@@ -181,16 +181,22 @@ let interruptsSeen = 0;
 
 /**
  * Asks the running cell to stop: its loops see the flag, its awaits the message. When its thread has not even seen the
- * message after a second, it is inside a call that has neither, and V8 is told to end what runs there.
+ * message after a second, it is inside a library's own loop. V8 can end that where the inspector stands below it; after
+ * an await Node's own frames do, and cutting through them would take the process down.
  */
 function interrupt(): void {
   const sequence = ++interruptsSent;
   Atomics.store(flags, shared.interrupt, sequence);
   tell({ kind: 'interrupt', sequence });
+  let seconds = 0;
   const timer = setInterval(() => {
     if (interruptsSeen >= sequence) return clearInterval(timer);
-    inspector ??= connectInspector();
-    inspector.post('Runtime.terminateExecution');
+    if (Atomics.load(flags, shared.terminable) === 1) {
+      inspector ??= connectInspector();
+      inspector.post('Runtime.terminateExecution');
+    } else if (++seconds === 3) {
+      addText(lastToken, 'stderr', 'The cell is inside a library call that cannot be interrupted. Wait for it, or restart the kernel.\n');
+    }
   }, 1000);
 }
 
