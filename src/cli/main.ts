@@ -3,8 +3,15 @@ import { helpText, parseArguments, UsageError, type Command } from './command.js
 
 /** Every command, by name. Each file default-exports a `Command`. */
 const commands: Record<string, () => Promise<{ default: Command }>> = {
+  bench: () => import('./bench.js'),
+  data: () => import('./data.js'),
+  doctor: () => import('./doctor.js'),
+  chat: () => import('./chat.js'),
+  convert: () => import('./convert.js'),
   eval: () => import('./eval.js'),
   foundation: () => import('./foundation.js'),
+  generate: () => import('./generate.js'),
+  inspect: () => import('./inspect.js'),
   parity: () => import('./parity.js'),
   sweep: () => import('./sweep.js'),
   train: () => import('./train.js'),

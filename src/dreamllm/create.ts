@@ -3,7 +3,7 @@ import { toImages, type RgbImage } from '../core/images.js';
 import { decodeLatents, sample, scheduler, seededDraws, unet, type Scheduler, type Step } from '../models/diffusion/index.js';
 import type { KvCache } from '../models/llama/index.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { latentSize } from './config.js';
+import { latentSize, type DreamConfig } from './config.js';
 import { projectCondition, type DreamModel } from './model.js';
 import { embedPrompts, promptSequence, type Prompt } from './prompt.js';
 import { gatherBlocks } from './splice.js';
@@ -36,6 +36,25 @@ export async function dreamOn(
   const last = tf.tidy(() => states.slice([0, numDreamQueries + 1, 0], [-1, 1, -1]).reshape<tf.Tensor2D>([batch, -1]));
   tf.dispose([embeds, states]);
   return { queries, last };
+}
+
+export const samplerNames = ['ddpm', 'ddim', 'pndm', 'euler', 'dpm-solver'] as const;
+export type SamplerName = (typeof samplerNames)[number];
+
+/** A sampler on the model's own noise schedule. `ddpm` is the paper's; the settings of the others are those that Stable Diffusion 2.1 is used with. */
+export function namedSampler({ sampler }: DreamConfig, name: SamplerName, steps: number): Scheduler {
+  const { varianceType: _, limit, ...common } = sampler;
+  switch (name) {
+    case 'ddpm': return scheduler(sampler, steps);
+    case 'ddim': return scheduler({ ...common, kind: 'ddim', eta: 0, limit, setAlphaToOne: false }, steps);
+    case 'pndm': return scheduler({ ...common, kind: 'pndm', skipPrkSteps: true, setAlphaToOne: false }, steps);
+    case 'euler': return scheduler({ ...common, kind: 'euler', useKarrasSigmas: false }, steps);
+    case 'dpm-solver':
+      return scheduler(
+        { ...common, kind: 'dpm-solver', limit, useKarrasSigmas: false, solverOrder: 2, algorithm: 'dpmsolver++', solverType: 'midpoint', lowerOrderFinal: true, eulerAtFinal: false },
+        steps,
+      );
+  }
 }
 
 /** How pictures are drawn. The paper draws with guidance 7.5 by default and 2.0 for its FID. */

@@ -53,10 +53,10 @@ export const nanoClipText: ClipTextConfig = {
 
 export const nanoClip: ClipConfig = { vision: nano.vision, text: nanoClipText, projectionSize: 128, logitScale: Math.log(1 / 0.07) };
 
-/** The smallest model that has every part, with random weights: for tests. Byte-level text fits its vocabulary. */
+/** The smallest model that has every part, with random weights: for tests. Its vocabulary is LLaMA's first three tokens, the bytes, and the added eight. */
 export const micro: DreamConfig = {
   language: {
-    vocabSize: 288, hiddenSize: 32, intermediateSize: 64, numLayers: 2, numHeads: 2, numKvHeads: 2,
+    vocabSize: 267, hiddenSize: 32, intermediateSize: 64, numLayers: 2, numHeads: 2, numKvHeads: 2,
     maxPositions: 128, normEps: 1e-6, ropeTheta: 10000, ropeScaling: 1,
   },
   vision: { imageSize: 16, patchSize: 8, hiddenSize: 16, intermediateSize: 32, numLayers: 2, numHeads: 2, normEps: 1e-5, activation: 'quickGelu' },
@@ -69,7 +69,7 @@ export const micro: DreamConfig = {
   vae: { inChannels: 3, outChannels: 3, latentChannels: 4, blockOutChannels: [8, 8, 8], layersPerBlock: 1, normGroups: 4, scalingFactor: 0.18215 },
   sampler: dreamSampler,
   imageSize: 16,
-  tokens: declaredTokens(288),
+  tokens: declaredTokens(267),
   maxTokens: 128,
   template: nanoTemplate,
 };

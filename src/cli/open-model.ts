@@ -1,0 +1,81 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadArtefact } from '../core/checkpoint.js';
+import { useBackend } from '../core/backend.js';
+import { decodeImage, type RgbImage } from '../core/images.js';
+import { nanoTokenizer } from '../data/tokenizer.js';
+import { loadDream, openDream, type OpenModel } from '../dreamllm/checkpoint.js';
+import { readDreamConfig, type DreamConfig } from '../dreamllm/config.js';
+import { dreamSpec } from '../dreamllm/model.js';
+import { preset, presetNames } from '../dreamllm/presets.js';
+import { loadTokenizer } from '../text/load.js';
+import { trainNanoTokenizer } from '../text/nano.js';
+import type { Tokenizer } from '../text/tokenizer.js';
+import { UsageError, type Arguments, type Option } from './command.js';
+
+/** Options of commands that use a model. */
+export const modelOptions: Record<string, Option> = {
+  model: { type: 'string', help: 'folder of a finished stage, or of a DreamLLM checkpoint with its config.json' },
+  preset: { type: 'string', help: `the stage's preset, where its record does not name it: ${presetNames.join(', ')}` },
+  stream: { type: 'boolean', help: 'read the language model from disk in every pass, for models larger than memory (slow)' },
+  seed: { type: 'string', help: 'names all random draws (default 0)' },
+};
+
+/** Loads the model and tokenizer that the options name. Says on standard error what a person should know. */
+export async function openModel({ values }: Arguments, signal: AbortSignal): Promise<{ model: OpenModel; tokenizer: Tokenizer }> {
+  if (values.model === undefined) throw new UsageError('Expected --model DIR: the folder of a finished stage or of a checkpoint.');
+  const folder = String(values.model);
+  if (!existsSync(folder)) throw new UsageError(`--model: ${folder} does not exist.`);
+  const note = (line: string) => console.error(line);
+  const { engine } = await useBackend();
+  note(`Computing on ${engine} in float32.`);
+  const onLayer = ({ layer, numLayers, seconds }: { layer: number; numLayers: number; seconds: number }) => {
+    if (process.stderr.isTTY) process.stderr.write(`\rlayer ${layer + 1} of ${numLayers}, ${seconds.toFixed(1)} s `);
+  };
+  const stream = values.stream ? { signal, onLayer } : false;
+
+  if (isReleaseFolder(folder)) {
+    const { config } = readDreamConfig(folder);
+    return { model: loadDream(openDream(folder), config, { stream, note }), tokenizer: loadTokenizer(folder) };
+  }
+  const final = join(folder, 'checkpoints', 'final');
+  const dir = existsSync(final) ? final : folder;
+  const { artefact, source } = loadArtefact(dir);
+  const name = values.preset ?? artefact.about.preset;
+  if (typeof name !== 'string') {
+    source.close();
+    throw new UsageError(`${dir} does not say which preset it is of. Pass --preset ${presetNames.join('|')}.`);
+  }
+  const config = preset(name);
+  source.close();
+  return { model: loadDream(loadArtefact(dir, { expectedSpec: dreamSpec(config) }).source, config, { stream, note }), tokenizer: presetTokenizer(name, dir, config) };
+}
+
+function isReleaseFolder(folder: string): boolean {
+  const file = join(folder, 'config.json');
+  return existsSync(file) && (JSON.parse(readFileSync(file, 'utf8')) as { model_type?: string }).model_type === 'dreamllm';
+}
+
+function presetTokenizer(name: string, dir: string, config: DreamConfig): Tokenizer {
+  if (existsSync(join(dir, 'tokenizer.json'))) return loadTokenizer(dir);
+  if (name === 'nano') return nanoTokenizer();
+  if (name === 'micro') return trainNanoTokenizer([], config.language.vocabSize);
+  throw new UsageError(`${dir} holds no tokenizer.json. Copy the tokenizer of ${name} there.`);
+}
+
+/** An option as a number within bounds. */
+export function numberOption({ values }: Arguments, name: string, fallback: number, { min = -Infinity, max = Infinity, integer = false } = {}): number {
+  const text = values[name];
+  if (text === undefined) return fallback;
+  const value = Number(text);
+  if (text === '' || !(value >= min && value <= max) || (integer && !Number.isInteger(value))) {
+    throw new UsageError(`--${name}: expected ${integer ? 'a whole number' : 'a number'}${min > -Infinity ? ` from ${min}` : ''}${max < Infinity ? ` to ${max}` : ''}, found "${text}".`);
+  }
+  return value;
+}
+
+/** A repeatable option as texts. */
+export const listOption = ({ values }: Arguments, name: string): string[] => ((values[name] as string[] | undefined) ?? []).map(String);
+
+/** The pictures that a repeatable option names. */
+export const imagesOption = (args: Arguments, name: string): Promise<RgbImage[]> => Promise.all(listOption(args, name).map((file) => decodeImage(file)));
