@@ -67,11 +67,20 @@ class Pool {
 
   /** One of `items` for which there is a cell. */
   oneOf<T>(items: readonly T[], wanted: (item: T, concept: Concept) => boolean): T {
-    return this.stream.choice(items.filter((item) => this.candidates((each) => wanted(item, each)).list.length > 0));
+    // Items in random order: most have a cell, so that the first one usually does.
+    const found = this.stream.shuffle(items).find((item) => this.candidates((each) => wanted(item, each)).list.length > 0);
+    if (found === undefined) throw new Error(`No cell of split "${this.split}", axis "${this.axis}" suits any of ${items.length} wishes.`);
+    return found;
   }
 
   /** A cell whose concept is `wanted`: of the split, or else a trained one. */
   cell(wanted: (concept: Concept) => boolean): Cell {
+    // A few draws find a frequent kind without a look at every cell.
+    const mine = cells(this.split, this.axis);
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const cell = this.stream.choice(mine);
+      if (wanted(cell.concept)) return cell;
+    }
     const { list, origin } = this.candidates(wanted);
     if (origin !== 'split') this.origin = origin;
     return this.stream.choice(list);

@@ -1,5 +1,4 @@
 import { random, type Random } from '../core/random.js';
-import type { Template } from '../dreamllm/conversation.js';
 import { caption } from './captions.js';
 import { abilityNames, abilityQuestion } from './abilities.js';
 import { choiceOf, type Choice } from './choices.js';
@@ -8,9 +7,6 @@ import { documentAt, type DocumentKind } from './documents.js';
 import { chooseQuestion, shortQuestions } from './questions.js';
 import { chooseGround, drawScene, sceneAt, sceneRef, visibleGrounds, weighted, type Scene, type SceneOptions } from './scenes.js';
 import type { Conversation, InstructInterleaved, Turn } from './types.js';
-
-/** The conversation template of the nano presets: Vicuna's form with a short system text, for a short context. */
-export const nanoTemplate: Template = { system: 'a chat.', user: 'USER', assistant: 'ASSISTANT' };
 
 /** What is added to a question, in training and in evaluation alike. */
 export const prompts = {

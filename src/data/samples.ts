@@ -1,7 +1,6 @@
 import { random } from '../core/random.js';
-import { conversation, instructInterleaved, type ConversationOptions, type Template } from '../dreamllm/conversation.js';
+import { conversation, instructInterleaved, nanoTemplate, type ConversationOptions, type Template } from '../dreamllm/conversation.js';
 import { imageToText, interleaved, textToImage, type Encode, type LayoutConfig, type Mode, type PlacedImage, type Sequence } from '../dreamllm/layout.js';
-import { nanoTemplate } from './instructions.js';
 import type { Conversation, ImageRef, InstructInterleaved, InterleavedDocument, Pair } from './types.js';
 
 /** Whatever a stage trains on. */

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { nanoTemplate } from '../dreamllm/conversation.js';
 import { NanoTokenizer, trainNanoTokenizer } from '../text/nano.js';
 import { pairAt } from './captions.js';
 import { documentAt } from './documents.js';
 import { concepts } from './emoji.js';
-import { conversationAt, instructInterleavedAt, nanoTemplate } from './instructions.js';
+import { conversationAt, instructInterleavedAt } from './instructions.js';
 import { commonGlosses, facts, textAt } from './text.js';
 
 /** Where the committed tokenizer lies: data/foundation/tokenizer.json. */
