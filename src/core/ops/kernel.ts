@@ -21,9 +21,16 @@ export const kernelNames = (): string[] => [...compositions.keys()];
 /** Runs a declared kernel on the current backend, by its composition where the backend has none. Missing optional inputs are left out. */
 export function run(name: string, inputs: Record<string, tf.Tensor | undefined>, attributes: Attributes = {}): tf.Tensor | tf.Tensor[] {
   const backend = tf.getBackend();
-  if (!tf.getKernel(name, backend)) registerComposed(name, backend);
+  if (backend !== checked.backend) checked = { backend, names: new Set() };
+  if (!checked.names.has(name)) {
+    if (!tf.getKernel(name, backend)) registerComposed(name, backend);
+    checked.names.add(name);
+  }
   return tf.engine().runKernel(name, present(inputs) as tf.NamedTensorMap, attributes as tf.NamedAttrMap) as tf.Tensor | tf.Tensor[];
 }
+
+/** Kernels known to be registered for the backend in use. */
+let checked = { backend: '', names: new Set<string>() };
 
 function registerComposed(name: string, backendName: string): void {
   const composition = compositions.get(name);
@@ -40,8 +47,12 @@ function registerComposed(name: string, backendName: string): void {
  * (`saveAllInputs`) only when they come in an array, and both it and the kernels read them by name.
  */
 function present(inputs: Record<string, tf.Tensor | undefined>): Inputs {
-  const given = Object.entries(inputs).filter((entry): entry is [string, tf.Tensor] => entry[1] !== undefined);
-  return Object.assign([], Object.fromEntries(given)) as unknown as Inputs;
+  const given = [] as unknown as Inputs;
+  for (const name in inputs) {
+    const tensor = inputs[name];
+    if (tensor !== undefined) given[name] = tensor;
+  }
+  return given;
 }
 
 type Gradient = (dy: tf.Tensor, saved: tf.Tensor[], attributes: any) => Record<string, () => tf.Tensor>;
