@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { replaceFile } from '../lab/files.js';
+import { writeTextAtomically } from '../train/files.js';
 import { loadSweep } from '../lab/load-sweep.js';
 import { parseFailurePolicy, runLocally } from '../lab/local.js';
 import { collectRecords, describePlan, planSweep } from '../lab/plan.js';
@@ -56,7 +56,7 @@ const command: Command = {
     }
 
     const records = collectRecords(sweep, out);
-    replaceFile(join(out, 'results.jsonl'), records.map((record) => `${JSON.stringify(record)}\n`).join(''));
+    writeTextAtomically(join(out, 'results.jsonl'), records.map((record) => `${JSON.stringify(record)}\n`).join(''));
     if (values.json) console.log(JSON.stringify(records));
     else console.log(`${records.length} records in ${join(values.out, 'results.jsonl')}`);
     return succeeded ? 0 : 1;

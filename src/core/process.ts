@@ -1,4 +1,5 @@
-import { extname } from 'node:path';
+import { existsSync } from 'node:fs';
+import { dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker, type WorkerOptions } from 'node:worker_threads';
 
@@ -18,4 +19,11 @@ export function startWorker(callerUrl: string, relative: string, options: Worker
   if (!path.endsWith('.ts')) return new Worker(path, options);
   const loader = JSON.stringify(import.meta.resolve('tsx/esm/api'));
   return new Worker(`import(${loader}).then(({ register }) => { register(); return import(${JSON.stringify(path)}); });`, { ...options, eval: true });
+}
+
+/** The folder that holds the package's package.json, from the sources and from the build alike. */
+export function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
+  return folder;
 }

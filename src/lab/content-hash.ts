@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { packageRoot } from '../core/process.js';
 
 /** Names things by what they are: two equal values have one hash, whatever the order of their keys. */
 export function contentHash(value: unknown): string {
@@ -29,13 +29,6 @@ export function codeVersion(layers: readonly string[] = computing): string {
   const hash = createHash('sha256');
   for (const layer of layers) for (const [name, path] of sourceFiles(join(packageRoot(), 'src', layer))) hash.update(name).update(readFileSync(path));
   return hash.digest('hex').slice(0, 16);
-}
-
-/** The folder that holds package.json, from the sources and from the build alike. */
-export function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
-  return folder;
 }
 
 function* sourceFiles(folder: string, prefix = ''): Generator<[string, string]> {

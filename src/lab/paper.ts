@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as aq from 'arquero';
-import { packageRoot } from './content-hash.js';
+import { packageRoot } from '../core/process.js';
 
 /** One printed value of the paper, as data/paper holds it. A value that could not be found has no row. */
 export interface PaperValue {

@@ -1,6 +1,7 @@
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { readJson, replaceFile } from './files.js';
+import { readJson } from './files.js';
+import { writeTextAtomically } from '../train/files.js';
 import { claim, type Lease } from './lease.js';
 import type { Config, Sweep, Trial, TrialContext } from './sweep.js';
 
@@ -94,7 +95,7 @@ export async function runTrial<C extends Config>(
     const failures = failuresOf(out, trial);
     const text = (error as Error).stack ?? String(error);
     failures.push({ attempt: failures.length + 1, step, error: text, worker, time: new Date().toISOString() });
-    replaceFile(folders.failures(out, trial), JSON.stringify(failures, null, 1));
+    writeTextAtomically(folders.failures(out, trial), JSON.stringify(failures, null, 1));
     log(`${step} failed: ${text}`);
     return 'failed';
   }
