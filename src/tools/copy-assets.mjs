@@ -2,7 +2,7 @@
 import { chmodSync, cpSync, readdirSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 
-const kept = new Set(['.wasm', '.json', '.svg', '.css', '.html', '.mjs', '.node', '.hash']);
+const kept = new Set(['.wasm', '.json', '.svg', '.css', '.html', '.mjs', '.node', '.hash', '.py']);
 
 function copy(from, to) {
   for (const name of readdirSync(from)) {

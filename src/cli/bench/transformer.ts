@@ -1,0 +1,139 @@
+import * as tf from '@tensorflow/tfjs';
+import { adamw, attention, crossEntropy, embedding, gatedSplit, linear, rmsNorm, rope, valueAndGrads, type Moments } from '../../core/ops/index.js';
+import { constant, flatten, initialize, normal, param, type Params } from '../../core/params.js';
+import { random } from '../../core/random.js';
+
+/** A LLaMA-style language model of fixed sizes with one projection for queries, keys and values and one for gate and value. */
+export interface TransformerSizes {
+  numLayers: number;
+  hiddenSize: number;
+  numHeads: number;
+  mlpSize: number;
+  vocab: number;
+}
+
+export const referenceTransformer: TransformerSizes = { numLayers: 4, hiddenSize: 256, numHeads: 4, mlpSize: 704, vocab: 2048 };
+
+export const transformerSpec = ({ numLayers, hiddenSize, mlpSize, vocab }: TransformerSizes) => ({
+  embed: param<tf.Rank.R2>([vocab, hiddenSize], normal(0.02)),
+  layers: Array.from({ length: numLayers }, () => ({
+    norm1: param<tf.Rank.R1>([hiddenSize], constant(1)),
+    norm2: param<tf.Rank.R1>([hiddenSize], constant(1)),
+    qkv: param<tf.Rank.R2>([3 * hiddenSize, hiddenSize], normal(0.02)),
+    o: param<tf.Rank.R2>([hiddenSize, hiddenSize], normal(0.02)),
+    gateUp: param<tf.Rank.R2>([2 * mlpSize, hiddenSize], normal(0.02)),
+    down: param<tf.Rank.R2>([hiddenSize, mlpSize], normal(0.02)),
+  })),
+  norm: param<tf.Rank.R1>([hiddenSize], constant(1)),
+  head: param<tf.Rank.R2>([vocab, hiddenSize], normal(0.02)),
+});
+export type TransformerParams = Params<ReturnType<typeof transformerSpec>>;
+
+/** Keys and values seen so far, one pair a layer, [batch, tokens, hiddenSize]. */
+export type Cache = { k: tf.Tensor3D; v: tf.Tensor3D }[];
+
+/** tokenIds [batch, tokens] -> logits [batch, tokens, vocab]; with a cache, its keys and values come before and are replaced by the longer ones. */
+export function transformer(p: TransformerParams, tokenIds: tf.Tensor2D, { numHeads }: TransformerSizes, cos: tf.Tensor3D, sin: tf.Tensor3D, cache?: Cache): tf.Tensor3D {
+  let x = embedding(p.embed, tokenIds) as tf.Tensor3D;
+  p.layers.forEach((layer, i) => {
+    const qkv = linear(rmsNorm(x, layer.norm1, 1e-6), layer.qkv);
+    const [q, k, v] = tf.split<tf.Tensor3D>(qkv, 3, -1);
+    let keys = rope(k, cos, sin, numHeads);
+    let values: tf.Tensor3D = v;
+    if (cache) {
+      const before = cache[i];
+      if (before) {
+        keys = tf.concat([before.k, keys], 1);
+        values = tf.concat([before.v, values], 1);
+        tf.dispose(before);
+      }
+      cache[i] = { k: tf.keep(keys), v: tf.keep(values) };
+    }
+    x = x.add(linear(attention(rope(q, cos, sin, numHeads), keys, values, { numHeads, causal: true }), layer.o));
+    x = x.add(linear(gatedSplit(linear(rmsNorm(x, layer.norm2, 1e-6), layer.gateUp), 'silu', 'gate-value'), layer.down));
+  });
+  return linear(rmsNorm(x, p.norm, 1e-6), p.head);
+}
+
+/** cos and sin of positions [from, to), each [1, tokens, headDim]. */
+export function rotaryTables(from: number, to: number, headDim: number): [tf.Tensor3D, tf.Tensor3D] {
+  const angle = (position: number, i: number) => position * 10000 ** (-(2 * (i % (headDim / 2))) / headDim);
+  const table = (f: (x: number) => number) =>
+    tf.tensor3d(Float32Array.from({ length: (to - from) * headDim }, (_, i) => f(angle(from + Math.floor(i / headDim), i % headDim))), [1, to - from, headDim]);
+  return [table(Math.cos), table(Math.sin)];
+}
+
+/** Multiplications and additions of one training step: two a weight and token forwards, twice that backwards, and attention without the causal half. */
+export function transformerFlops({ numLayers, hiddenSize, mlpSize, vocab }: TransformerSizes, batch: number, tokens: number): number {
+  const weights = numLayers * (4 * hiddenSize ** 2 + 3 * hiddenSize * mlpSize) + hiddenSize * vocab;
+  return 6 * weights * batch * tokens + 3 * numLayers * 4 * batch * tokens ** 2 * hiddenSize;
+}
+
+export interface Workload {
+  flops: number;
+  /** One unit of work; ends when its result is known. */
+  step(): void;
+  dispose(): void;
+}
+
+/** One training step: loss, gradients, AdamW. */
+export function transformerTraining(sizes: TransformerSizes, batch: number, tokens: number): Workload {
+  const p = initialize(transformerSpec(sizes), 0);
+  const stream = random(0, 'bench', 'tokens');
+  const draw = () => Int32Array.from({ length: batch * tokens }, () => stream.integer(sizes.vocab));
+  const ids = tf.tensor2d(draw(), [batch, tokens], 'int32');
+  const labels = tf.tensor1d(draw(), 'int32');
+  const [cos, sin] = rotaryTables(0, tokens, sizes.hiddenSize / sizes.numHeads);
+  const train = training(flatten(p), () => crossEntropy(transformer(p, ids, sizes, cos, sin).reshape([batch * tokens, sizes.vocab]), labels).mean());
+  return {
+    flops: transformerFlops(sizes, batch, tokens),
+    step: train.step,
+    dispose: () => {
+      train.dispose();
+      tf.dispose([p as never, ids, labels, cos, sin]);
+    },
+  };
+}
+
+/** Gradients and AdamW around a loss. */
+export function training(variables: Map<string, tf.Variable>, loss: () => tf.Scalar): { step(): void; dispose(): void } {
+  const parameters = [...variables.values()];
+  const zeros = (like: tf.Tensor) => tf.tidy(() => tf.variable(tf.zerosLike(like), false));
+  const moments: Moments[] = parameters.map((parameter) => ({ first: zeros(parameter), second: zeros(parameter) }));
+  let count = 0;
+  return {
+    step() {
+      const { value, grads } = valueAndGrads(loss, variables);
+      adamw(parameters, [...grads.values()], moments, { learningRate: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, step: ++count });
+      value.dataSync();
+      tf.dispose([value, ...grads.values()]);
+    },
+    dispose: () => tf.dispose(moments as never),
+  };
+}
+
+/** Greedy decoding of `steps` tokens after a prompt, with a cache. `flops` counts the decoding alone. */
+export function decoding(sizes: TransformerSizes, prompt: number, steps: number): Workload {
+  const p = initialize(transformerSpec(sizes), 0);
+  const headDim = sizes.hiddenSize / sizes.numHeads;
+  return {
+    flops: steps * transformerFlops(sizes, 1, 1) / 3,
+    step() {
+      const cache: Cache = [];
+      let ids = tf.zeros([1, prompt], 'int32') as tf.Tensor2D;
+      for (let at = 0; at < prompt + steps - 1; at = at === 0 ? prompt : at + 1) {
+        ids = tf.tidy(() => {
+          const [cos, sin] = rotaryTables(at, at === 0 ? prompt : at + 1, headDim);
+          const logits = transformer(p, ids, sizes, cos, sin, cache);
+          const next = logits.slice([0, logits.shape[1] - 1, 0], [1, 1, -1]).argMax(-1);
+          ids.dispose();
+          return next.toInt() as tf.Tensor2D;
+        });
+        ids.dataSync();
+      }
+      ids.dispose();
+      for (const { k, v } of cache) tf.dispose([k, v]);
+    },
+    dispose: () => tf.dispose(p as never),
+  };
+}
