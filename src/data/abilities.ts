@@ -3,7 +3,7 @@ import { content, corner, nameOf, relation } from './captions.js';
 import { others, similarNames, type Choice } from './choices.js';
 import { groundNames, inkNames } from './colors.js';
 import { effects } from './effects.js';
-import { cells, concept, concepts, paintedStyles, type Cell, type Concept } from './emoji.js';
+import { cells, concepts, paintedStyles, type Cell, type Concept } from './emoji.js';
 import { kinds, topics } from './kinds.js';
 import { drawScene, sceneWith, type Scene, type SceneKind, type SceneOptions } from './scenes.js';
 import type { Axis, Split } from './types.js';
@@ -84,6 +84,17 @@ class Pool {
     const { list, origin } = this.candidates(wanted);
     if (origin !== 'split') this.origin = origin;
     return this.stream.choice(list);
+  }
+
+  /** A cell of the named concept, if the split may show one. */
+  named(name: string): Cell | undefined {
+    const isIt = (each: Concept) => each.name === name;
+    return this.candidates(isIt).list.length > 0 ? this.cell(isIt) : undefined;
+  }
+
+  /** Concepts that may be named as wrong answers: in training only trained ones, or it would teach that the others are always wrong. */
+  distractors(wanted: (concept: Concept) => boolean, right?: Concept): Concept[] {
+    return concepts().filter((each) => wanted(each) && each.component !== right?.component && (this.split !== 'train' || each.split === 'train'));
   }
 
   /** A core concept's cell, where a question has no other wish. */
@@ -187,7 +198,7 @@ const ask: Record<Ability, (pool: Pool) => AbilityQuestion | undefined> = {
     }
     const isPlace = (each: Concept) => each.subgroup.startsWith('place-') && isCountable(each.name);
     const cell = pool.cell(isPlace);
-    return pool.made(pool.scene('single', [cell]), 'what place is this?', cell.concept.name, namesNot(cell.concept, isPlace));
+    return pool.made(pool.scene('single', [cell]), 'what place is this?', cell.concept.name, pool.distractors(isPlace, cell.concept).map(({ name }) => name));
   },
 
   image_emotion(pool) {
@@ -221,7 +232,7 @@ const ask: Record<Ability, (pool: Pool) => AbilityQuestion | undefined> = {
   celebrity_recognition(pool) {
     const isFigure = (each: Concept) => each.subgroup === 'person-fantasy';
     const cell = pool.cell(isFigure);
-    return pool.made(pool.scene('single', [cell]), 'who is this?', cell.concept.name, namesNot(cell.concept, isFigure));
+    return pool.made(pool.scene('single', [cell]), 'who is this?', cell.concept.name, pool.distractors(isFigure, cell.concept).map(({ name }) => name));
   },
 
   ocr(pool) {
@@ -254,7 +265,7 @@ const ask: Record<Ability, (pool: Pool) => AbilityQuestion | undefined> = {
   action_recognition(pool) {
     const isAction = (each: Concept) => /^person-(?:activity|sport|gesture)$/.test(each.subgroup) && actionOf(each.name) !== undefined;
     const cell = pool.cell(isAction);
-    const actions = concepts().filter((each) => isAction(each) && each.component !== cell.concept.component).map(({ name }) => actionOf(name)!);
+    const actions = pool.distractors(isAction, cell.concept).map(({ name }) => actionOf(name)!);
     return pool.made(pool.scene('single', [cell]), 'what is the person doing?', actionOf(cell.concept.name)!, [...new Set(actions)]);
   },
 
@@ -274,7 +285,7 @@ const ask: Record<Ability, (pool: Pool) => AbilityQuestion | undefined> = {
     const isWorker = (each: Concept) => each.subgroup === 'person-role' && !/with|wearing|in tuxedo|pregnant|feeding|prince|ninja/.test(each.name);
     const cell = pool.cell(isWorker);
     const work = (each: Concept) => withoutGender(each.name);
-    const works = concepts().filter((each) => isWorker(each) && each.component !== cell.concept.component).map(work);
+    const works = pool.distractors(isWorker, cell.concept).map(work);
     return pool.made(pool.scene('single', [cell]), 'what is the work of this person?', work(cell.concept), [...new Set(works)]);
   },
 
@@ -326,10 +337,9 @@ const ask: Record<Ability, (pool: Pool) => AbilityQuestion | undefined> = {
       const start = pool.stream.integer(moons.length);
       const phase = (step: number) => moons[(start + step) % moons.length];
       const style = pool.stream.choice(['simple', 'glossy', 'flat'] as const);
-      const given = [0, 1, 2].map((step) => ({ concept: concept(phase(step)), style }));
-      const scene = sceneWith(pool.stream, 'row', given, { split: 'train' });
-      const made = pool.made(scene, 'what comes next?', phase(3), moons);
-      return made && { ...made, origin: 'trained cells' };
+      const given = [0, 1, 2, 3].map((step) => pool.named(phase(step)));
+      const [first, second, third] = given;
+      return given.every((cell) => cell) ? pool.made(pool.scene('row', [first!, second!, third!]), 'what comes next?', phase(3), pool.distractors(({ name }) => moons.includes(name)).map(({ name }) => name)) : undefined;
     }
     const [a, b] = twoDifferent(pool);
     const [pattern, next] = pool.stream.choice([[[a, b, a, b], a], [[a, b, a], b], [[a, a, b, a], a], [[a, b, b, a], b]] as const);
@@ -344,7 +354,3 @@ function twoDifferent(pool: Pool): [Cell, Cell] {
   const first = pool.core();
   return [first, pool.core((each) => each.component !== first.concept.component)];
 }
-
-/** Names of the concepts that `wanted` accepts, without those of the component of `right`. */
-const namesNot = (right: Concept, wanted: (concept: Concept) => boolean): string[] =>
-  concepts().filter((each) => wanted(each) && each.component !== right.component).map(({ name }) => name);
