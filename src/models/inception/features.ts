@@ -4,10 +4,9 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs';
-import { fit, openCheckpoint } from '../../core/checkpoint.js';
+import { loadParams } from '../../core/checkpoint.js';
 import { imageTensor, resize, type RgbImage } from '../../core/images.js';
-import { specEntries } from '../../core/params.js';
-import { asFloat32 } from '../../core/safetensors.js';
+import { flatten } from '../../core/params.js';
 import { fidInceptionSpec, inceptionBuffers, topLayout, trunkLayout, units } from './layout.js';
 import { foldedParams, mixed5, mixed6e, mixed7c, secondPool, type UnitValues } from './network.js';
 
@@ -112,7 +111,9 @@ function readKerasWeights(): { values: (name: string) => UnitValues; hash: strin
     const found = wanted.get(name);
     if (!found) throw new Error(`${folder} holds no weights "${name}". Expected nsfwjs 4.4.0.`);
     const { offset, count, min, scale } = found;
-    return Float64Array.from(bytes.subarray(offset, offset + count), (byte) => min + scale * byte);
+    const values = new Float64Array(count);
+    for (let i = 0; i < count; i++) values[i] = min + scale * bytes[offset + i];
+    return values;
   };
   return {
     hash: hash.digest('hex'),
@@ -140,8 +141,9 @@ const fidLayers = {
 };
 
 /**
- * The network that FID is defined on, from the user's copy of `pt_inception-2015-12-05` (safetensors, or a `.pth` of PyTorch 1.6 or later).
- * `dim` chooses the layer as pytorch-fid does. Pictures are resized to 299×299 bilinearly without antialias, in floating point.
+ * The network that FID is defined on, from the user's copy of `pt_inception-2015-12-05` (safetensors, or a `.pth` as PyTorch 1.6 and
+ * later write it). A file with other tensors is refused. `dim` chooses the layer as pytorch-fid does. Pictures are resized to 299×299
+ * bilinearly without antialias, in floating point.
  */
 export function fidExtractor(path: string, dim: keyof typeof fidLayers = 2048): Extractor {
   const { layer, run } = fidLayers[dim];
@@ -163,47 +165,22 @@ function enlarged({ width, height, data }: RgbImage): tf.Tensor4D {
 }
 
 function readFidWeights<T extends object>(path: string, layout: T) {
-  const source = openCheckpoint(path);
+  const loaded = loadParams(fidInceptionSpec(), path, { ignore: inceptionBuffers });
   try {
-    const { missing, unexpected, mismatched } = fit(specEntries(fidInceptionSpec()), source, { ignore: inceptionBuffers });
-    if (missing.length + unexpected.length + mismatched.length > 0) {
-      throw new Error(
-        `${path} is not pt_inception-2015-12-05: ${missing.length} tensors are missing${missing.length ? `, first "${missing[0]}"` : ''}, ` +
-          `${unexpected.length} unexpected${unexpected.length ? `, first "${unexpected[0]}"` : ''}, ${mismatched.length} differ in shape or type` +
-          `${mismatched.length ? `: ${mismatched[0]}` : ''}. Expected the weights that pytorch-fid downloads.`,
-      );
-    }
+    const variables = flatten(loaded);
     const hash = createHash('sha256');
-    const read = (key: string) => {
-      const values = asFloat32(source.read(key).values);
+    const read = (key: string): Float32Array => {
+      const values = variables.get(key)!.dataSync() as Float32Array;
       hash.update(key).update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
       return values;
     };
-    const params = foldedParams(layout, (path, { kernelShape }) => {
+    const params = foldedParams(layout, (path) => {
       const name = path.replace(/^(trunk|top)\./, '');
       const norm = (part: string) => read(`${name}.bn.${part}`);
-      return {
-        kernel: channelsLast(read(`${name}.conv.weight`), kernelShape),
-        scale: norm('weight'),
-        shift: norm('bias'),
-        mean: norm('running_mean'),
-        variance: norm('running_var'),
-      };
+      return { kernel: read(`${name}.conv.weight`), scale: norm('weight'), shift: norm('bias'), mean: norm('running_mean'), variance: norm('running_var') };
     });
     return { params, hash: hash.digest('hex') };
   } finally {
-    source.close();
+    tf.dispose(loaded as tf.TensorContainer);
   }
-}
-
-/** [out, in, height, width] -> [height, width, in, out] */
-function channelsLast(values: Float32Array, [height, width, inChannels, outChannels]: number[]): Float32Array {
-  const out = new Float32Array(values.length);
-  let from = 0;
-  for (let o = 0; o < outChannels; o++) {
-    for (let i = 0; i < inChannels; i++) {
-      for (let position = 0; position < height * width; position++) out[(position * inChannels + i) * outChannels + o] = values[from++];
-    }
-  }
-  return out;
 }
