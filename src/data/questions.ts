@@ -39,7 +39,7 @@ export function shortQuestions(scene: Scene, stream: Random): ShortQuestion[] {
   if (kind === 'pair' || kind === 'colors') {
     ask('relation', `what is ${relation(a, b)} the ${nameOf(b)}?`, a.concept);
     ask('relation', `where ${be(a.concept)} the ${nameOf(a)}?`, `${relation(a, b)} the ${b.concept}`);
-    if (kind === 'colors') for (const each of objects) ask('color', `what color ${be(each.concept)} the ${each.concept}?`, each.ink!);
+    if (kind === 'colors') for (const { concept, ink } of objects) if (ink) ask('color', `what color ${be(concept)} the ${concept}?`, ink);
   }
   if (kind === 'sizes') {
     const [big, small] = stream.shuffle([a, b]);
