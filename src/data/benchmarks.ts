@@ -97,13 +97,13 @@ export function pope(seed: number, kind: PopeSplit, { count, ...options }: Bench
   const frequency = new Map<string, number>();
   for (const { objects } of scenes) for (const name of new Set(objects.map(({ concept }) => concept))) frequency.set(name, (frequency.get(name) ?? 0) + 1);
   const popular = [...frequency].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, 30).map(([name]) => concept(name));
-  const everything = concepts().filter(({ isCore }) => isCore);
 
   const absent = (scene: Scene, stream: Random): Concept => {
     const shown = scene.objects.map((object) => concept(object.concept));
-    const isAbsent = ({ component }: Concept) => shown.every((each) => each.component !== component);
+    // Of the same split as what is shown: were absent things always known ones, an unseen name would give the answer away.
+    const isAbsent = ({ component, split }: Concept) => split === shown[0].split && shown.every((each) => each.component !== component);
     const near = kind === 'adversarial' ? concepts().filter((each) => each.subgroup === shown[0].subgroup && isAbsent(each)) : kind === 'popular' ? popular.filter(isAbsent) : [];
-    return stream.choice(near.length > 0 ? near : everything.filter(isAbsent));
+    return stream.choice(near.length > 0 ? near : concepts().filter((each) => each.isCore && isAbsent(each)));
   };
   return scenes
     .flatMap((scene, i) => {

@@ -145,6 +145,12 @@ describe('POPE', () => {
   }
 });
 
+test('an absent object of an unseen-concept test is an unseen concept too, so that its name gives nothing away', () => {
+  const asked = [...pope(0, 'random', { split: 'test', axis: 'concept', count: 60 }).map(({ text }) => text), ...vqa(0, { split: 'test', axis: 'concept', count: 200 }).map(({ question }) => question)];
+  const trained = new Set(concepts().filter(({ split }) => split === 'train').map(({ name }) => presenceQuestion(name)));
+  for (const question of asked) assert.ok(!trained.has(question), question);
+});
+
 describe('the captioning test', () => {
   test('gives each picture several different references', () => {
     for (const { references } of captioning(0, { split: 'test', count: 50 })) assert.ok(new Set(references).size >= 2 && new Set(references).size === references.length);

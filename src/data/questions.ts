@@ -3,7 +3,7 @@ import { corner, nameOf, relation, styleOf } from './captions.js';
 import { concept, concepts, type Concept } from './emoji.js';
 import { kinds, topics } from './kinds.js';
 import { sceneAt, sceneRef, weighted, type Scene, type SceneKind, type SceneOptions } from './scenes.js';
-import type { Question } from './types.js';
+import type { Question, Split } from './types.js';
 import { isCountable, isPlural, numberWord, plural, withArticle } from './wording.js';
 
 /** A question about a scene with a one- or two-word answer. */
@@ -59,14 +59,20 @@ export const presenceQuestion = (name: string): string =>
 /** A core concept that the scene does not show, from the group of a shown one half of the time where that has any. */
 function absentConcept(scene: Scene, stream: Random): string {
   const shown = new Set(scene.objects.map((object) => concept(object.concept).component));
-  const { group } = concept(scene.objects[0].concept);
-  const absent = coreConcepts().filter(({ component }) => !shown.has(component));
+  const { group, split } = concept(scene.objects[0].concept);
+  const absent = coreConcepts(split).filter(({ component }) => !shown.has(component));
   const near = stream.uniform() < 0.5 ? absent.filter((each) => each.group === group) : [];
   return stream.choice(near.length > 0 ? near : absent).name;
 }
 
-let core: Concept[] | undefined;
-const coreConcepts = (): Concept[] => (core ??= concepts().filter(({ isCore, split }) => isCore && split === 'train'));
+const coreLists = new Map<Split, Concept[]>();
+
+/** Core concepts of a split: were absent things always known ones, an unseen name would give the answer away. */
+function coreConcepts(split: Split): Concept[] {
+  let list = coreLists.get(split);
+  if (!list) coreLists.set(split, (list = concepts().filter((each) => each.isCore && each.split === split)));
+  return list;
+}
 
 const categoryWeights: Record<string, number> = {
   object: 30, color: 12, count: 12, relation: 14, place: 8, size: 8, presence: 12, background: 8, style: 5, kind: 10, topic: 5,
