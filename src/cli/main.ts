@@ -12,6 +12,8 @@ const commands: Record<string, () => Promise<{ default: Command }>> = {
   foundation: () => import('./foundation.js'),
   generate: () => import('./generate.js'),
   inspect: () => import('./inspect.js'),
+  kernel: () => import('./kernel.js'),
+  notebook: () => import('./notebook.js'),
   parity: () => import('./parity.js'),
   sweep: () => import('./sweep.js'),
   train: () => import('./train.js'),

@@ -1,10 +1,10 @@
 import { readFileSync, writeSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import process from 'node:process';
 import { MessageChannel } from 'node:worker_threads';
 import { LanguageClient } from './language/client.js';
 import { type LanguageWorkerData } from './language/worker.js';
+import { typescriptVersion } from './language/versions.js';
 import { packageRoot } from './packages.js';
 import { Session } from './session/session.js';
 import { startWorker } from './start-worker.js';
@@ -28,12 +28,11 @@ function main(argv: string[]): void {
   const forWire = new MessageChannel();
   const languageData: LanguageWorkerData = { cwd, ports: [forCells.port2, forWire.port2] };
   const language = startWorker(import.meta.url, './language/worker', { workerData: languageData, transferList: [forCells.port2, forWire.port2] });
-  const requireTslab = createRequire(createRequire(import.meta.url).resolve('tslab/dist/converter.js'));
   const wireData: WireData = {
     connection,
     memory,
     language: forWire.port1,
-    versions: { kernel: versionIn(join(packageRoot, 'package.json')), typescript: versionIn(requireTslab.resolve('@tslab/typescript-for-tslab/package.json')) },
+    versions: { kernel: versionIn(join(packageRoot, 'package.json')), typescript: typescriptVersion() },
   };
   const wire = startWorker(import.meta.url, './wire/wire', { workerData: wireData, transferList: [forWire.port1] });
   for (const [name, worker] of Object.entries({ language, wire })) worker.on('error', (error) => fail(`the ${name} thread failed: ${error.stack}`));

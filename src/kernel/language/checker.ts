@@ -3,6 +3,7 @@ import { ambient } from './ambient.js';
 import { cellOf, lastProgram, openConverter, ts, type Converter } from './compiler.js';
 import { emitCell } from './emit.js';
 import { withoutExports } from './exports.js';
+import { declaredNames } from './names-of.js';
 import { declaration, mentioned, preloads } from './preloads.js';
 
 const { isCompleteCode } = createRequire(import.meta.url)('tslab/dist/converter.js') as typeof import('tslab/dist/converter.js');
@@ -62,6 +63,14 @@ export class CellChecker {
     const { js, map } = emitCell(code, typeOnly, `${name}.ts`);
     this.declarations = declOutput ?? this.declarations + untyped(code);
     return { js, map, preloads: used.filter((name) => !preloads.get(name)!.typeOnly) };
+  }
+
+  /** Checks a cell that is not going to run. One with errors still declares its names, so that later cells can be judged. */
+  review(source: string): Problem[] {
+    const checked = this.check(source, 'cell');
+    if (!('problems' in checked)) return [];
+    this.declarations += untyped(withoutExports(source));
+    return checked.problems;
   }
 
   /** Names that fit at `position`, best first. */
@@ -146,17 +155,7 @@ function typeOnlyImports(): Set<string> {
   return names;
 }
 
-/** Declarations of a cell whose errors the author chose to ignore: its names exist, as `any`. */
+/** Declarations of a cell that has errors and yet counts: its names exist, as `any`. */
 function untyped(code: string): string {
-  const file = ts.createSourceFile('cell.ts', code, ts.ScriptTarget.ESNext, true, ts.ScriptKind.TS);
-  const names = new Set<string>();
-  const collect = (name: import('@tslab/typescript-for-tslab').BindingName): void => {
-    if (ts.isIdentifier(name)) names.add(name.text);
-    else for (const element of name.elements) if (ts.isBindingElement(element)) collect(element.name);
-  };
-  for (const statement of file.statements) {
-    if (ts.isVariableStatement(statement)) statement.declarationList.declarations.forEach(({ name }) => collect(name));
-    else if ((ts.isFunctionDeclaration(statement) || ts.isClassDeclaration(statement) || ts.isEnumDeclaration(statement)) && statement.name) names.add(statement.name.text);
-  }
-  return [...names].map((name) => `declare let ${name}: any;\n`).join('');
+  return [...declaredNames(code)].map((name) => `declare let ${name}: any;\n`).join('');
 }

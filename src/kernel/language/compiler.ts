@@ -16,9 +16,6 @@ const compilerPath = requireTslab.resolve('@tslab/typescript-for-tslab');
 
 export const ts: typeof TypeScript = requireTslab(compilerPath);
 
-/** The TypeScript version cells are checked with. */
-export const typescriptVersion = ts.version;
-
 let folder = process.cwd();
 let program: TypeScript.Program | undefined;
 
