@@ -198,7 +198,7 @@ export async function train(task: Task, settings: LoopSettings, options: LoopOpt
       if (evaluate && (isLast || training.step % evaluate.every === 0)) {
         const values = await training.withResult(() => evaluate.run(training.step));
         folder?.append({ type: 'evaluation', step, ...values });
-        progress.say(`${task.name} after ${training.step} steps: ${summary(values)}`);
+        progress.say(`${task.name} after ${training.step} steps: ${summary(Object.fromEntries(Object.entries(values).slice(0, 8)))}`);
         const value = evaluate.best === undefined ? undefined : values[evaluate.best];
         if (value !== undefined && !(value >= (training.best?.value ?? Infinity))) training.best = { step: training.step, value };
       }

@@ -2,6 +2,7 @@ import { closeSync, existsSync, fsyncSync, ftruncateSync, mkdirSync, openSync, r
 import { basename, join } from 'node:path';
 import { explainWrite, flushFolder, sha256, writeAll, writeTextAtomically } from './files.js';
 import { lockFolder } from './lock.js';
+import { TensorboardWriter } from './tensorboard.js';
 
 /**
  * The folder of one run, from which everything a plot or table shows is computed:
@@ -9,6 +10,7 @@ import { lockFolder } from './lock.js';
  *     config.json                resolved settings and provenance, written once
  *     events.jsonl               one JSON line per step or event, appended
  *     checkpoints/<name>/        tensors, state.json and SHA256SUMS (readable by `sha256sum -c`)
+ *     events.out.tfevents.…      the numbers of events.jsonl, for TensorBoard
  *     result.json                only when the run finished
  *     lock                       while a process writes
  */
@@ -33,6 +35,7 @@ export class RunFolder {
   private constructor(
     readonly path: string,
     private readonly events: number,
+    private readonly tensorboard: TensorboardWriter,
     private readonly release: () => void,
   ) {}
 
@@ -76,7 +79,7 @@ export class RunFolder {
       const bytes = readFileSync(file);
       const complete = bytes.lastIndexOf(10) + 1;
       if (complete < bytes.length) ftruncateSync(events, complete);
-      return new RunFolder(path, events, release);
+      return new RunFolder(path, events, new TensorboardWriter(path), release);
     } catch (error) {
       release();
       throw error;
@@ -88,6 +91,9 @@ export class RunFolder {
     const file = join(this.path, 'events.jsonl');
     try {
       writeAll(this.events, Buffer.from(`${JSON.stringify({ ...event, time: Date.now() })}\n`));
+      const { type, step = 0, ...numbers } = event as Event;
+      if (type === 'resume') this.tensorboard.restart(step);
+      if (type === 'step' || type === 'evaluation') this.tensorboard.scalars(step, numbers);
     } catch (error) {
       throw explainWrite(error, file);
     }
@@ -141,6 +147,7 @@ export class RunFolder {
 
   close(): void {
     closeSync(this.events);
+    this.tensorboard.close();
     this.release();
   }
 }

@@ -22,10 +22,11 @@ import { memoryEstimate, train, type LoopOptions, type LoopSettings, type Task }
 import { adamwDefaults } from './optimizer.js';
 import type { StageSettings } from './overrides.js';
 import { packageRoot, provenance } from './provenance.js';
-import { RunFolder } from './run-folder.js';
+import { readEvents, RunFolder } from './run-folder.js';
 import { generatedSources } from './sources.js';
 import { stepsOf } from './stages.js';
 import { stageValidation } from './validation.js';
+import { diffusionVerdict } from './verdict.js';
 
 export interface TrainStageOptions extends Pick<LoopOptions, 'signal' | 'progress' | 'onStep'> {
   preset: string;
@@ -75,6 +76,8 @@ export async function trainStage(options: TrainStageOptions): Promise<StageResul
     const evaluate = validate ? { every: Math.max(1, Math.ceil(loop.steps / 4)), run: stageValidation(start.params, config, settings, tokenizerOf(preset)) } : undefined;
     const training = await train(task, loop, { folder, resume, evaluate, signal: options.signal, progress: options.progress, onStep: options.onStep });
     training.dispose();
+    const verdict = settings.lossWeights.diffusion > 0 ? diffusionVerdict(readEvents(out)) : undefined;
+    if (verdict) options.progress?.say(verdict.text);
 
     let artefact: Artefact | undefined;
     folder.saveCheckpoint('final', { step: loop.steps }, (dir) => {
@@ -86,7 +89,7 @@ export async function trainStage(options: TrainStageOptions): Promise<StageResul
         about: { preset, settings },
       });
     });
-    folder.finish({ stage: settings.name, hash: artefact!.hash, steps: loop.steps });
+    folder.finish({ stage: settings.name, hash: artefact!.hash, steps: loop.steps, ...(verdict ? { verdict } : {}) });
     return { params: start.params, config, artefact: artefact! };
   } catch (error) {
     tf.dispose(start.params);

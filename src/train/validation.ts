@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { covers } from '../core/params.js';
 import { pairAt } from '../data/captions.js';
 import { documentAt } from '../data/documents.js';
 import { conversationAt, instructInterleavedAt } from '../data/instructions.js';
@@ -8,16 +9,18 @@ import { dreamLoss } from '../dreamllm/loss.js';
 import type { DreamParams } from '../dreamllm/model.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { StageSettings } from './overrides.js';
+import { gradientConflict } from './conflict.js';
 import { objectiveOf, stageInputs } from './train-stage.js';
 
 /** Equal stretches of time steps in which the diffusion loss is told apart. */
 const bins = 4;
 /** Held-out records of each kind that the stage trains on. */
-const recordsOfAKind = 8;
+const recordsOfAKind = 4;
 
 /**
  * Both losses on held-out records with noise and time steps that never change, so that two values differ by the model alone. The diffusion loss is
- * also given for each quarter of the time steps: its mean hides what is learned at high noise, where a picture's content is decided.
+ * also given for each quarter of the time steps: its mean hides what is learned at high noise, where a picture's content is decided. Stages that train
+ * the language model on both losses also report whether the two gradients agree.
  */
 export function stageValidation(params: DreamParams, config: DreamConfig, settings: StageSettings, tokenizer: Tokenizer): () => Promise<Record<string, number>> {
   const make: Record<string, (index: number) => TrainingRecord> = {
@@ -50,6 +53,9 @@ export function stageValidation(params: DreamParams, config: DreamConfig, settin
         results.valDiffusion = (results.valDiffusion ?? 0) + diffusion / bins;
       }
     } else [results.valLm] = evaluate(undefined);
+    if (draws && settings.lossWeights.lm > 0 && settings.trainable.some((prefix) => covers(prefix, 'model.layers'))) {
+      Object.assign(results, gradientConflict(params, config, batch, draws, objective));
+    }
     tf.dispose([batch, draws] as unknown as tf.TensorContainer);
     return results;
   };

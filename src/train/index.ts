@@ -1,0 +1,20 @@
+/** Training: stages as data, the loop, run folders, the foundation. */
+export { Ema } from './ema.js';
+export { gradientConflict } from './conflict.js';
+export { foundationHash, loadFoundation, loadStage, startStage } from './hand-off.js';
+export { train, trainStep, Training, type Losses, type LoopSettings, type StepMetrics, type Task } from './loop.js';
+export { adamwDefaults, Optimizer } from './optimizer.js';
+export { override, stageSettings, type StageSettings } from './overrides.js';
+export { duration, progress, silent, type Progress } from './progress.js';
+export { codeVersion, packageRoot, provenance, type Provenance } from './provenance.js';
+export { checkpointHash, readCheckpoint, readEvents, RunFolder, type Event } from './run-folder.js';
+export { learningRate, warmupConstant, warmupCosine, type Schedule } from './schedules.js';
+export { nano as nanoStages, paper as paperStages, released as releasedStages, stageNames, stagesTable, stepsOf, type Stage, type StageName, type StageSet } from './stages.js';
+export { stageInputs, stageTask, tokenizerOf, trainStage, type StageResult, type TrainStageOptions } from './train-stage.js';
+export { stageValidation } from './validation.js';
+export { diffusionVerdict, type Verdict } from './verdict.js';
+export { clipTextTokens } from './foundation/clip-text.js';
+export { clipPixels, diffusionPixels } from './foundation/pictures.js';
+export { previewSampler } from './foundation/unet.js';
+export { foundationSettings } from './foundation/settings.js';
+export { readFoundation, trainPart, type FoundationRecord, type PartRecord } from './foundation/trainer.js';
