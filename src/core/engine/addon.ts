@@ -20,20 +20,21 @@ export const buildCommand = 'npm run build:native';
 export function loadNative(threads: number): Engine {
   const file = join(addonFolder, 'engine.node');
   if (!existsSync(file)) throw new Error(`No native engine at ${file}. Run \`${buildCommand}\`; it needs a C compiler and Node's headers.`);
-  const { processor, node } = JSON.parse(readFileSync(join(addonFolder, 'engine.json'), 'utf8')) as { processor: string; node: string };
+  const { processor } = JSON.parse(readFileSync(join(addonFolder, 'engine.json'), 'utf8')) as { processor: string };
   // Built with -march=native: on another processor its instructions may not exist.
   if (processor !== cpus()[0].model) throw new Error(`The native engine was built for "${processor}", this is "${cpus()[0].model}". Run \`${buildCommand}\`.`);
   const addon = createRequire(import.meta.url)(file) as Addon;
   const ids = new Map(addon.names.trim().split(' ').map((name, id) => [name as KernelName, id]));
   if (!addon.setThreads(threads)) throw new Error(`The native engine could not start ${threads} threads. Set DREAMLLM_THREADS to a number from 1 to 64.`);
-  void node;
+  const arguments64 = new Float64Array(64);
   return {
     name: 'native',
     variant: processor,
     threads,
     allocate: (bytes) => ({ buffer: new ArrayBuffer(bytes), offset: 0, bytes }),
     call(kernel, tensors, numbers) {
-      const status = addon.call(ids.get(kernel)!, Float64Array.from(numbers), ...tensors);
+      for (let i = 0; i < numbers.length; i++) arguments64[i] = numbers[i];
+      const status = addon.call(ids.get(kernel)!, arguments64, ...tensors);
       if (status !== 0) throw kernelError(kernel, status);
     },
   };

@@ -8,7 +8,7 @@ out=wasm
 mkdir -p "$out"
 build() {
   name=$1; shift
-  clang-19 --target=wasm32 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fopenmp-simd -Wall -Wextra \
+  clang-19 --target=wasm32 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fopenmp-simd -Wall -Wextra -Wno-pass-failed \
     -msimd128 -mbulk-memory -matomics -mmutable-globals -mnontrapping-fptoint "$@" -nostdlib -fno-builtin-memset -fno-builtin-memcpy \
     -Wl,--no-entry -Wl,--import-memory -Wl,--shared-memory -Wl,--max-memory=4294967296 -Wl,--export=__stack_pointer -Wl,--export=__heap_base \
     -Wl,-z,stack-size=262144 -Wl,--strip-all -o "$out/$name.wasm" native/wasm.c

@@ -93,10 +93,14 @@ static int k_activation(const args *a) {
 
 // activation_grad: x, dy, dx; count, kind
 static void activation_grad_range(const args *a, int64_t begin, int64_t end) {
-  const float *x = FLOATS(0), *dy = FLOATS(1);
-  float *dx = FLOATS(2);
+  const float *x = FLOATS(0) + begin, *dy = FLOATS(1) + begin;
+  float *dx = FLOATS(2) + begin;
+  int64_t n = end - begin;
   int kind = (int)NUM(1);
-  KINDS(SIMD for (int64_t i = begin; i < end; i++) dx[i] = dy[i] * act_grad_f(K, x[i]););
+  KINDS(SIMD for (int64_t i = 0; i < n; i++) {
+    float g = act_grad_f(K, x[i]);
+    dx[i] = dy[i] * g;
+  });
 }
 static int k_activation_grad(const args *a) {
   parallel_ranges(a, NUM(0), ELEMENT_CHUNK, 6, activation_grad_range);
