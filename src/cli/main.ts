@@ -15,6 +15,7 @@ const commands: Record<string, () => Promise<{ default: Command }>> = {
   kernel: () => import('./kernel.js'),
   notebook: () => import('./notebook.js'),
   parity: () => import('./parity.js'),
+  start: () => import('./start.js'),
   sweep: () => import('./sweep.js'),
   train: () => import('./train.js'),
 };

@@ -1,0 +1,60 @@
+import * as tf from '@tensorflow/tfjs';
+import { toImages, type RgbImage } from '../core/images.js';
+import { deriveSeed } from '../core/random.js';
+import { caption } from '../data/captions.js';
+import { renderScene, sceneAt } from '../data/scenes.js';
+import { nano } from '../dreamllm/presets.js';
+import type { ClipJudge } from '../eval/nano/clip.js';
+import { defaultTestSet } from '../eval/nano/comprehension.js';
+import type { Drawings } from '../eval/nano/creation.js';
+import { clipTextStates, clipTextTokens } from '../models/clip/index.js';
+import { decodeLatents, sample, scheduler, seededNoise, unet, type UNetParams, type VaeParams } from '../models/diffusion/index.js';
+import { previewSampler } from '../train/foundation/unet.js';
+
+/**
+ * Pictures of the foundation's text-conditioned U-Net, which stands for Stable Diffusion, for the prompts that DreamLLM is asked to draw. Its guidance is
+ * Stable Diffusion's: away from the empty text, for which it was trained.
+ */
+export async function drawFromText(
+  { unet: params, vae, judge }: { unet: UNetParams; vae: VaeParams; judge: ClipJudge },
+  { count, steps = 20, guidanceScale = 3, signal }: { count: number; steps?: number; guidanceScale?: number; signal?: AbortSignal },
+): Promise<Drawings> {
+  const { split, axis, seed } = defaultTestSet;
+  const side = nano.imageSize;
+  const scenes = Array.from({ length: count }, (_, i) => sceneAt(seed, i, { split, axis, kinds: { single: 1 } }));
+  const prompts = scenes.map((scene) => caption(scene, 'full'));
+  const drawn: RgbImage[] = [];
+  const unprompted: RgbImage[] = [];
+  const batchSize = 32;
+  for (let start = 0; start < count; start += batchSize) {
+    const rows = prompts.slice(start, start + batchSize);
+    const seeds = rows.map((_, i) => deriveSeed(seed, 'drawing', start + i));
+    drawn.push(...(await paint(rows, seeds, guidanceScale)));
+    unprompted.push(...(await paint(rows.map(() => ''), seeds, 1)));
+  }
+  return {
+    scenes, prompts, drawn, unprompted,
+    real: scenes.map((scene) => ({ width: side, height: side, data: renderScene(scene, side) })),
+    protocol: {
+      dataset: 'emoji world, single objects', split: `${split}, new ${axis}`, testSeed: seed, captionPolicy: 'full caption', resolution: side,
+      sampler: 'DDIM, eta 0', steps, guidanceScale, selection: 'single', seedPolicy: 'one a prompt, named by its number', modelScale: 'nano foundation',
+    },
+  };
+
+  async function paint(texts: readonly string[], seeds: readonly number[], scale: number): Promise<RgbImage[]> {
+    const states = (each: readonly string[]) => tf.tidy(() => clipTextStates(judge.params, clipTextTokens(each, judge.tokenizer, judge.config.text), judge.config.text));
+    const condition = states(texts);
+    const unconditional = scale > 1 ? states(texts.map(() => '')) : undefined;
+    const latentSide = side / 2 ** (nano.vae.blockOutChannels.length - 1);
+    const noise = seededNoise(seeds, [latentSide, latentSide, nano.vae.latentChannels]);
+    const latents = await sample({
+      predict: (x, t, c) => unet(params, x, Array<number>(x.shape[0]).fill(t), c, nano.unet),
+      scheduler: scheduler(previewSampler, steps), condition, unconditional, guidanceScale: scale, noise, signal,
+    });
+    const pictures = decodeLatents(vae, latents, nano.vae);
+    const images = await toImages(pictures);
+    tf.dispose([condition, noise, latents, pictures, ...(unconditional ? [unconditional] : [])]);
+    return images;
+  }
+}
+

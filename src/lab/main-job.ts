@@ -1,0 +1,197 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { contactSheet, encodePng, type RgbImage } from '../core/images.js';
+import { packageRoot } from '../core/process.js';
+import { pairAt } from '../data/captions.js';
+import { loadImage } from '../data/images.js';
+import { answer } from '../dreamllm/comprehend.js';
+import { draw } from '../dreamllm/create.js';
+import { promptText } from '../dreamllm/conversation.js';
+import { writeDocument, type Part } from '../dreamllm/interleaved.js';
+import { nano } from '../dreamllm/presets.js';
+import { prompts, shortPrompt } from '../data/instructions.js';
+import { questionAt } from '../data/questions.js';
+import type { Drawings } from '../eval/nano/creation.js';
+import type { Subject } from '../eval/nano/subject.js';
+import type { Measurement } from '../eval/protocol.js';
+import { writeTextAtomically } from '../train/files.js';
+import { foundationHash } from '../train/hand-off.js';
+import { progress } from '../train/progress.js';
+import { stageNames, type StageName } from '../train/stages.js';
+import { codeVersion } from './content-hash.js';
+import { measureComprehension, measureCreation, measureFoundation, measureGuidanceScale, openNano, sheetRows } from './measure-nano.js';
+import { stageGraph, type StageGraph } from './stage-graph.js';
+import { StepRunner, type Step } from './steps.js';
+import { synergyArmNames, synergyArms, type SynergyArm } from './synergy.js';
+
+/** All that the main job found, as plain data: what the report, the notebooks and the tables are made of. */
+export interface MainResult {
+  seed: number;
+  /** Run folder of each stage of each arm, relative to the job's folder. Arms share stage I. */
+  stages: Record<SynergyArm, Record<StageName, string>>;
+  foundation: { autoencoder: Measurement; retrieval: Measurement; unet: Measurement[]; untrained: Measurement[] };
+  arms: Record<SynergyArm, { comprehension: Measurement[]; creation: Measurement[] }>;
+  guidance: { scale: number; measurements: Measurement[] }[];
+  use: UseResult;
+  times: { title: string; seconds: number }[];
+}
+
+export interface UseResult {
+  answers: { picture: string; question: string; answer: string; expected: string }[];
+  captions: { picture: string; caption: string; expected: string }[];
+  drawings: { prompt: string; pictures: string[] }[];
+  documents: { prompt: string; parts: ({ text: string } | { picture: string; forced: boolean })[] }[];
+}
+
+export interface MainOptions {
+  /** Folder of the job. What lies there is done already. */
+  out: string;
+  seed: number;
+  signal: AbortSignal;
+  say(line: string): void;
+}
+
+/** Guidance scales of the little curve; the paper draws at 7.5 and measures FID at 2. */
+const guidanceScales = [1, 2, 4] as const;
+
+/** Seconds of each step on two cores with the native engine; only their proportions are used. */
+const plan: Pick<Step, 'name' | 'seconds'>[] = [
+  { name: 'data', seconds: 3 },
+  { name: 'foundation', seconds: 40 },
+  ...stageNames.map((name) => ({ name: `joint ${name}`, seconds: 60 })),
+  { name: 'measure joint', seconds: 60 },
+  ...(['comprehension-only', 'creation-only'] as const).flatMap((arm) => [
+    { name: `train ${arm}`, seconds: 100 },
+    { name: `measure ${arm}`, seconds: 60 },
+  ]),
+  { name: 'guidance', seconds: 40 },
+  { name: 'use', seconds: 20 },
+];
+
+/**
+ * The whole of DreamLLM at nano size: data, stages I to III, the synergy ablation, measurements, and the finished model in use. Killed at any
+ * moment it goes on where it was: steps are done once, and trainings resume from their checkpoints.
+ */
+export async function runMainJob({ out, seed, signal, say }: MainOptions): Promise<MainResult> {
+  mkdirSync(join(out, 'pictures'), { recursive: true });
+  const foundation = join(packageRoot(), 'data/foundation');
+  const origin = { seed, foundation: foundationHash(foundation), code: codeVersion(), evaluation: codeVersion(['eval', 'lab']) };
+  const graph = stageGraph({ folder: join(out, 'stages'), signal, progress: (label, steps) => progress(label, steps) });
+  const runner = new StepRunner(join(out, 'steps'), plan, say);
+  const step = <Value>(name: string, title: string, identity: unknown, run: () => Promise<Value>) =>
+    runner.run<Value>({ name, title, seconds: plan.find((each) => each.name === name)!.seconds, identity, run });
+
+  await step('data', 'Draw pictures of the emoji world', origin, () => showData(out, seed));
+  const foundationResult = await step('foundation', 'Measure the foundation', origin, () =>
+    measureFoundation({ signal, onDrawings: (drawings) => sheet(out, 'foundation.png', sheetRows(drawings, 16), 16) }),
+  );
+
+  const stages = {} as MainResult['stages'];
+  const arms = {} as MainResult['arms'];
+  for (const arm of synergyArmNames) {
+    if (arm === 'joint') {
+      for (const name of stageNames) await step(`joint ${name}`, `Train ${name}`, { origin, name }, () => stageOf(graph, arm, name, seed));
+    } else {
+      await step(`train ${arm}`, `Train stages II and III, ${arm}`, { origin, arm }, () => stageOf(graph, arm, 'sft', seed));
+    }
+    // The folders are looked up by content, so a finished stage costs nothing here.
+    stages[arm] = {} as Record<StageName, string>;
+    for (const name of stageNames) stages[arm][name] = join('stages', basename(await stageOf(graph, arm, name, seed)));
+    arms[arm] = await step(`measure ${arm}`, `Measure the ${arm} model`, { origin, arm, stage: stages[arm].sft }, () =>
+      withModel(join(out, stages[arm].sft), async (subject) => ({
+        comprehension: await measureComprehension(subject, { signal }),
+        creation: await measureCreation(subject, { signal, onDrawings: (drawings: Drawings) => sheet(out, `${arm}.png`, sheetRows(drawings, 16), 16) }),
+      })),
+    );
+  }
+
+  const joint = join(out, stages.joint.sft);
+  const guidance = await step('guidance', 'Draw with less and more guidance', { origin, joint: stages.joint.sft, guidanceScales }, () =>
+    withModel(joint, (subject) => measureGuidance(subject, signal)),
+  );
+  const use = await step('use', 'Use the model: answer, caption, draw, write documents', { origin, joint: stages.joint.sft }, () =>
+    withModel(joint, (subject) => useModel(subject, out, seed, signal)),
+  );
+
+  const result: MainResult = { seed, stages, foundation: foundationResult, arms, guidance, use, times: runner.times.map(({ title, seconds }) => ({ title, seconds })) };
+  writeTextAtomically(join(out, 'result.json'), JSON.stringify(result));
+  return result;
+}
+
+const stageOf = (graph: StageGraph, arm: SynergyArm, name: StageName, seed: number): Promise<string> =>
+  graph.stage(name, { seed, ...(name === 'i-gpt' || name === 'sft' ? { lossWeights: synergyArms[arm] } : {}) });
+
+async function withModel<Value>(folder: string, use: (subject: Subject) => Promise<Value>): Promise<Value> {
+  const subject = openNano(folder);
+  try {
+    return await use(subject);
+  } finally {
+    subject.dispose();
+  }
+}
+
+async function sheet(out: string, name: string, images: readonly RgbImage[], columns: number, labels?: readonly string[]): Promise<string> {
+  const path = join('pictures', name);
+  writeFileSync(join(out, path), await encodePng(contactSheet(images, { columns, scale: 2, ...(labels ? { labels } : {}) })));
+  return path;
+}
+
+const pictureOf = (ref: string): RgbImage => ({ width: nano.imageSize, height: nano.imageSize, data: loadImage(ref, nano.imageSize) });
+
+async function save(out: string, name: string, image: RgbImage): Promise<string> {
+  return sheet(out, name, [image], 1);
+}
+
+async function showData(out: string, seed: number): Promise<{ captions: string[] }> {
+  const pairs = Array.from({ length: 48 }, (_, i) => pairAt(seed, i, { split: 'train' }));
+  await sheet(out, 'data.png', pairs.map(({ image }) => pictureOf(image)), 16);
+  return { captions: pairs.map(({ caption }) => caption) };
+}
+
+async function measureGuidance(subject: Subject, signal: AbortSignal): Promise<MainResult['guidance']> {
+  const results: MainResult['guidance'] = [];
+  for (const scale of guidanceScales) results.push({ scale, measurements: await measureGuidanceScale(subject, scale, signal) });
+  return results;
+}
+
+/** Documents that the model is asked to begin; where pictures go is its own choice. */
+const documentPrompts = ['a page about fruits on blue paper.', 'a story on yellow paper.', 'a shopping list on white paper.'];
+const drawingPrompts = ['a red apple on a white background', 'a dog on a green background', 'a rocket on a black background', 'a pizza on a blue background'];
+
+async function useModel({ model, tokenizer }: Subject, out: string, seed: number, signal: AbortSignal): Promise<UseResult> {
+  const result: UseResult = { answers: [], captions: [], drawings: [], documents: [] };
+  for (let i = 0; i < 12; i++) {
+    const { image, question, answer: expected } = questionAt(seed, i, { split: 'test' });
+    const picture = await save(out, `question-${i}.png`, pictureOf(image));
+    result.answers.push({ picture, question, expected, answer: await answer(model, tokenizer, [pictureOf(image)], shortPrompt(question), { maxNewTokens: 12, signal }) });
+  }
+  for (let i = 0; i < 8; i++) {
+    const { image, caption: expected } = pairAt(seed, i, { split: 'test' });
+    const picture = await save(out, `caption-${i}.png`, pictureOf(image));
+    result.captions.push({ picture, expected, caption: await answer(model, tokenizer, [pictureOf(image)], prompts.describe[0], { maxNewTokens: 32, signal }) });
+  }
+  for (const [i, prompt] of drawingPrompts.entries()) {
+    const pictures: string[] = [];
+    for (const guidanceScale of [1, 2, 4, 7.5]) {
+      const [image] = await draw(model, tokenizer, [prompt], [seed], { steps: 50, guidanceScale, signal });
+      pictures.push(await save(out, `drawing-${i}-${guidanceScale}.png`, image));
+    }
+    result.drawings.push({ prompt, pictures });
+  }
+  for (const [i, prompt] of documentPrompts.entries()) {
+    const parts = await writeDocument(model, tokenizer, prompt, { seed: seed + i, steps: 30, guidanceScale: 2, temperature: 0.5, signal });
+    result.documents.push({ prompt, parts: await saveParts(out, `document-${i}`, parts) });
+  }
+  const request = promptText('write a short page about animals with pictures.', nano.template);
+  const parts = await writeDocument(model, tokenizer, request, { seed, steps: 30, guidanceScale: 2, temperature: 0.5, signal });
+  result.documents.push({ prompt: request, parts: await saveParts(out, 'document-request', parts) });
+  return result;
+}
+
+const saveParts = (out: string, name: string, parts: readonly Part[]) =>
+  Promise.all(
+    parts.map(async (part, i) => (part.kind === 'text' ? { text: part.text } : { picture: await save(out, `${name}-${i}.png`, part.image), forced: part.forced })),
+  );
+
+/** The result of a finished job, if `out` holds one. */
+export const hasMainResult = (out: string): boolean => existsSync(join(out, 'result.json'));
