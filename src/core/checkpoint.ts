@@ -4,10 +4,11 @@ import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, s
 import { join } from 'node:path';
 import { covers, flatten, initialValues, mapSpec, specEntries, variable, type Params, type Spec } from './params.js';
 import {
-  asFloat32, elementCount, isFloat, openSafetensors, openShards, writeAtomically, writeSafetensors,
-  type StoredTensor, type TensorInfo, type TensorSource, type TensorToWrite,
+  asFloat32, elementCount, isFloat, openSafetensors, openShards, reusedScratch, writeAtomically, writeSafetensors,
+  type Scratch, type StoredTensor, type TensorInfo, type TensorSource, type TensorToWrite,
 } from './safetensors.js';
 import { isZip, openTorchCheckpoint } from './torch-zip.js';
+import { canWiden, widen } from './widen.js';
 
 /** Names of weights inside a folder, as Hugging Face libraries write them, in the order they are looked for. */
 const folderNames = [
@@ -38,6 +39,7 @@ export function prefixed(source: TensorSource, prefix: string): TensorSource {
     metadata: source.metadata,
     tensors: new Map([...source.tensors].map(([key, info]) => [start + key, info])),
     read: (key) => source.read(key.slice(start.length)),
+    readRaw: (key, scratch) => source.readRaw?.(key.slice(start.length), scratch),
     close: () => source.close(),
   };
 }
@@ -52,15 +54,17 @@ export function merged(sources: readonly TensorSource[], { override = false } = 
       owners.set(key, source);
     }
   }
+  const ownerOf = (key: string): TensorSource => {
+    const owner = owners.get(key);
+    if (!owner) throw new Error(`No tensor "${key}" in ${sources.map(({ name }) => name).join(', ')}.`);
+    return owner;
+  };
   return {
     name: sources.map(({ name }) => name).join(' + '),
     metadata: Object.assign({}, ...sources.map(({ metadata }) => metadata)),
     tensors: new Map([...owners].map(([key, owner]) => [key, owner.tensors.get(key)!])),
-    read(key) {
-      const owner = owners.get(key);
-      if (!owner) throw new Error(`No tensor "${key}" in ${sources.map(({ name }) => name).join(', ')}.`);
-      return owner.read(key);
-    },
+    read: (key) => ownerOf(key).read(key),
+    readRaw: (key, scratch) => ownerOf(key).readRaw?.(key, scratch),
     close: () => sources.forEach((source) => source.close()),
   };
 }
@@ -76,6 +80,8 @@ export interface LoadOptions {
   allowMissing?: { prefixes: readonly string[]; seed: number; keyPrefix?: string };
   /** Takes sentences about what was done to the values, such as widening float16. Silent otherwise. */
   note?: (line: string) => void;
+  /** Memory to read into, for a caller that loads again and again. Default: one for each call. */
+  scratch?: Scratch;
 }
 
 /**
@@ -87,15 +93,15 @@ export function loadParams<S extends Spec>(spec: S, from: string | TensorSource,
   for (const [key, { shape, layout }] of entries) checkLayout(key, shape, layout);
   return withSource(from, (source) => {
     const keys = match(entries, source, options);
+    const scratch = options.scratch ?? reusedScratch();
     const made: tf.Variable[] = [];
     try {
       return mapSpec(spec, (key, leaf) => {
         const sourceKey = keys.get(key);
         const { seed = 0, keyPrefix } = options.allowMissing ?? {};
-        const values = sourceKey === undefined
-          ? initialValues(leaf, seed, keyPrefix ? `${keyPrefix}.${key}` : key)
-          : readParameter(source, sourceKey, leaf.shape);
-        const result = variable(values, leaf.shape);
+        const result = sourceKey === undefined
+          ? variable(initialValues(leaf, seed, keyPrefix ? `${keyPrefix}.${key}` : key), leaf.shape)
+          : readVariable(source, sourceKey, leaf.shape, scratch);
         made.push(result);
         return result;
       });
@@ -190,11 +196,26 @@ function match(parameters: ReadonlyMap<string, { shape: number[] }>, source: Ten
   return keys;
 }
 
+/** A stored parameter as a variable. Matrices and vectors go from the file's bytes to the tensor's memory in one pass. */
+function readVariable(source: TensorSource, key: string, shape: number[], scratch: Scratch): tf.Variable {
+  const raw = shape.length === 4 ? undefined : source.readRaw?.(key, scratch);
+  if (!raw || !canWiden(raw.dtype)) return variable(readParameter(source, key, shape), shape);
+  const { tensor, notFinite } = widen(raw.dtype, raw.bytes, shape);
+  const made = tf.variable(tensor);
+  tensor.dispose();
+  if (notFinite === 0) return made;
+  made.dispose();
+  throw notFiniteError(source, key, notFinite, elementCount(shape));
+}
+
+const notFiniteError = (source: TensorSource, key: string, bad: number, count: number) =>
+  new Error(`${source.name}: "${key}" has ${bad} of ${count} values that are NaN or infinite. The run that wrote it diverged, or the file is damaged.`);
+
 function readParameter(source: TensorSource, key: string, shape: number[]): Float32Array {
   const values = asFloat32(source.read(key).values);
   let bad = 0;
   for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) bad++;
-  if (bad) throw new Error(`${source.name}: "${key}" has ${bad} of ${values.length} values that are NaN or infinite. The run that wrote it diverged, or the file is damaged.`);
+  if (bad) throw notFiniteError(source, key, bad, values.length);
   return shape.length === 4 ? kernelToMemory(values, fileShape(shape)) : values;
 }
 

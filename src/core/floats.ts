@@ -5,7 +5,7 @@ const scratch = new DataView(new ArrayBuffer(4));
 /** The float32 values of float16 bit patterns, one table entry a pattern, made on first use. */
 let f16Table: Float32Array | undefined;
 
-function float16Table(): Float32Array {
+export function float16Values(): Float32Array {
   if (f16Table) return f16Table;
   const table = new Float32Array(65536);
   for (let bits = 0; bits < 65536; bits++) {
@@ -21,7 +21,7 @@ function float16Table(): Float32Array {
 }
 
 export function float16ToFloat32(bits: Uint16Array): Float32Array {
-  const table = float16Table();
+  const table = float16Values();
   const values = new Float32Array(bits.length);
   for (let i = 0; i < bits.length; i++) values[i] = table[bits[i]];
   return values;

@@ -22,6 +22,23 @@ export interface StoredTensor extends TensorInfo {
   readonly values: Values;
 }
 
+/** A tensor as it is stored: little-endian bytes, row-major. */
+export interface RawTensor extends TensorInfo {
+  readonly bytes: Uint8Array;
+}
+
+/** Gives so many bytes at the start of a buffer, valid until the next call. */
+export type Scratch = (bytes: number) => Uint8Array;
+
+/** Scratch memory that is kept for the next call: fresh pages for every tensor of a large checkpoint cost more than reading it. */
+export function reusedScratch(): Scratch {
+  let buffer = new ArrayBuffer(0);
+  return (bytes) => {
+    if (buffer.byteLength < bytes) buffer = new ArrayBuffer(bytes);
+    return new Uint8Array(buffer, 0, bytes);
+  };
+}
+
 /** Named tensors in some file or files, read one at a time. */
 export interface TensorSource {
   /** For messages: the path. */
@@ -29,6 +46,8 @@ export interface TensorSource {
   readonly metadata: Readonly<Record<string, string>>;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   read(key: string): StoredTensor;
+  /** The stored bytes in scratch memory, without a copy of their own; absent, or undefined for a tensor, where there are only values. */
+  readRaw?(key: string, scratch: Scratch): RawTensor | undefined;
   close(): void;
 }
 
@@ -102,8 +121,8 @@ interface Header {
   dataStart: number;
 }
 
-function readExactly(fd: number, position: number, length: number, file: string): Uint8Array {
-  const bytes = new Uint8Array(length);
+function readExactly(fd: number, position: number, length: number, file: string, scratch: Scratch = (size) => new Uint8Array(size)): Uint8Array {
+  const bytes = scratch(length);
   for (let done = 0; done < length; ) {
     // One read call moves at most 2^31 - 1 bytes.
     const count = readSync(fd, bytes, done, Math.min(length - done, 2 ** 30), position + done);
@@ -174,17 +193,21 @@ export function openSafetensors(file: string): TensorSource {
     throw error;
   }
   let open = true;
+  const readRaw = (key: string, scratch?: Scratch): RawTensor => {
+    const info = header.tensors.get(key);
+    if (!info) throw new Error(`${file} has no tensor "${key}". It has ${header.tensors.size}, first "${[...header.tensors.keys()][0]}".`);
+    if (!open) throw new Error(`${file} was closed before "${key}" was read.`);
+    return { dtype: info.dtype, shape: info.shape, bytes: readExactly(fd, header.dataStart + info.begin, info.end - info.begin, file, scratch) };
+  };
   return {
     name: file,
     metadata: header.metadata,
     tensors: header.tensors,
     read(key) {
-      const info = header.tensors.get(key);
-      if (!info) throw new Error(`${file} has no tensor "${key}". It has ${header.tensors.size}, first "${[...header.tensors.keys()][0]}".`);
-      if (!open) throw new Error(`${file} was closed before "${key}" was read.`);
-      const bytes = readExactly(fd, header.dataStart + info.begin, info.end - info.begin, file);
-      return { dtype: info.dtype, shape: info.shape, values: decodeValues(info.dtype, bytes) };
+      const { dtype, shape, bytes } = readRaw(key);
+      return { dtype, shape, values: decodeValues(dtype, bytes) };
     },
+    readRaw,
     close() {
       if (open) closeSync(fd);
       open = false;
@@ -218,7 +241,7 @@ export function openShards(indexFile: string, open: (file: string) => TensorSour
         if (index.weight_map[key] !== shardName) throw new Error(`${shardName} holds "${key}", which ${indexFile} does not place there.`);
       }
     }
-    return { name: indexFile, metadata: {}, tensors, read: (key) => shardOf(key).read(key), close };
+    return { name: indexFile, metadata: {}, tensors, read: (key) => shardOf(key).read(key), readRaw: (key, scratch) => shardOf(key).readRaw?.(key, scratch), close };
     function shardOf(key: string): TensorSource {
       const shard = shards.get(index.weight_map![key]);
       if (!shard) throw new Error(`${indexFile} has no tensor "${key}".`);

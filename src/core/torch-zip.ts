@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { decodeValues, elementCount, elementSize, type Dtype, type StoredTensor, type TensorInfo, type TensorSource } from './safetensors.js';
+import { decodeValues, elementCount, elementSize, type Dtype, type Scratch, type StoredTensor, type TensorInfo, type TensorSource } from './safetensors.js';
 
 /**
  * Reads checkpoints written by `torch.save` (a zip of stored entries around a pickle) without executing anything: the pickle machine below knows
@@ -20,15 +20,26 @@ export function openTorchCheckpoint(file: string): TensorSource {
     for (const [key, tensor] of tensors) checkBounds(key, tensor, entries.get(`${root}data/${tensor.storage.key}`), file);
 
     let open = true;
+    const locate = (key: string): { tensor: LazyTensor; entry: ZipEntry } => {
+      const tensor = tensors.get(key);
+      if (!tensor) throw new Error(`${file} has no tensor "${key}". It has ${tensors.size}, first "${[...tensors.keys()][0]}".`);
+      if (!open) throw new Error(`${file} was closed before "${key}" was read.`);
+      return { tensor, entry: entries.get(`${root}data/${tensor.storage.key}`)! };
+    };
     return {
       name: file,
       metadata: {},
       tensors,
       read(key): StoredTensor {
-        const tensor = tensors.get(key);
-        if (!tensor) throw new Error(`${file} has no tensor "${key}". It has ${tensors.size}, first "${[...tensors.keys()][0]}".`);
-        if (!open) throw new Error(`${file} was closed before "${key}" was read.`);
-        return readTensor(fd, file, tensor, entries.get(`${root}data/${tensor.storage.key}`)!);
+        const { tensor, entry } = locate(key);
+        return readTensor(fd, file, tensor, entry);
+      },
+      readRaw(key, scratch) {
+        const { tensor, entry } = locate(key);
+        if (!isContiguous(tensor)) return undefined;
+        const { dtype, shape, offset } = tensor;
+        const size = elementSize(dtype);
+        return { dtype, shape, bytes: readBytes(fd, file, dataStart(fd, file, entry) + offset * size, elementCount(shape) * size, scratch) };
       },
       close() {
         if (open) closeSync(fd);
@@ -112,8 +123,8 @@ function readZipDirectory(fd: number, file: string): Map<string, ZipEntry> {
   return entries;
 }
 
-function readBytes(fd: number, file: string, position: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length);
+function readBytes(fd: number, file: string, position: number, length: number, scratch?: Scratch): Buffer {
+  const bytes = scratch ? inBuffer(scratch(length)) : Buffer.alloc(length);
   for (let done = 0; done < length; ) {
     const count = readSync(fd, bytes, done, Math.min(length - done, 2 ** 30), position + done);
     if (count === 0) throw new Error(`${file}: expected ${length} bytes at ${position}, found only ${done}.`);
@@ -121,6 +132,8 @@ function readBytes(fd: number, file: string, position: number, length: number): 
   }
   return bytes;
 }
+
+const inBuffer = ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer => Buffer.from(buffer, byteOffset, byteLength);
 
 /** Data of an entry start behind its local header, whose name and extra field may differ in length from the directory's. */
 function dataStart(fd: number, file: string, entry: ZipEntry): number {
@@ -313,12 +326,15 @@ function checkBounds(key: string, { storage, offset, shape, strides }: LazyTenso
   if (last >= available) throw new Error(`${file}: "${key}" reaches element ${last} of a storage of ${available}.`);
 }
 
-function readTensor(fd: number, file: string, { storage, offset, shape, strides, dtype }: LazyTensor, entry: ZipEntry): StoredTensor {
+const isContiguous = ({ shape, strides }: LazyTensor): boolean =>
+  elementCount(shape) === 0 || strides.every((stride, i) => shape[i] === 1 || stride === elementCount(shape.slice(i + 1)));
+
+function readTensor(fd: number, file: string, tensor: LazyTensor, entry: ZipEntry): StoredTensor {
+  const { offset, shape, strides, dtype } = tensor;
   const count = elementCount(shape);
   const size = elementSize(dtype);
-  const isContiguous = strides.every((stride, i) => shape[i] === 1 || stride === elementCount(shape.slice(i + 1)));
   const start = dataStart(fd, file, entry);
-  if (count === 0 || isContiguous) return { dtype, shape, values: decodeValues(dtype, readBytes(fd, file, start + offset * size, count * size)) };
+  if (isContiguous(tensor)) return { dtype, shape, values: decodeValues(dtype, readBytes(fd, file, start + offset * size, count * size)) };
 
   // A transposed view: read the part of the storage that it touches, then gather row-major.
   const span = 1 + shape.reduce((sum, length, i) => sum + (length - 1) * strides[i], 0);

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { fit, loadParams, openCheckpoint } from '../../core/checkpoint.js';
 import { countParameters, specEntries } from '../../core/params.js';
-import { elementCount, elementSize, type TensorSource } from '../../core/safetensors.js';
+import { elementCount, elementSize, reusedScratch, type TensorSource } from '../../core/safetensors.js';
 import { embedding, embeddingSpec, linear, linearSpec, rmsNorm, rmsNormSpec } from '../../nn/index.js';
 import type { LlamaConfig } from './config.js';
 import { decoderOf, type Decoder, type DecoderParts, type Prompt } from './decoder.js';
@@ -38,6 +38,7 @@ export class StreamedLlama {
   /** Of the last pass. */
   cost: PassCost = { seconds: 0, readSeconds: 0, bytesRead: 0 };
   #source: TensorSource;
+  #scratch = reusedScratch();
   #ends;
   #resident = new Map<number, LlamaLayerParams>();
 
@@ -57,7 +58,7 @@ export class StreamedLlama {
   }
 
   #load<S extends Parameters<typeof loadParams>[0]>(spec: S, prefix: string) {
-    return loadParams(spec, this.#source, { prefix, ignore: llamaBuffers });
+    return loadParams(spec, this.#source, { prefix, ignore: llamaBuffers, scratch: this.#scratch });
   }
 
   /** ids int32 [batch, tokens] -> [batch, tokens, dim] */
