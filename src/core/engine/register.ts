@@ -9,7 +9,6 @@ import { layoutKernels } from './kernels/layout.js';
 import { adamwOn, lossKernels } from './kernels/loss.js';
 import { matmulKernels } from './kernels/matmul.js';
 import { normKernels } from './kernels/norms.js';
-import { poolingKernels } from './kernels/pooling.js';
 import { reduceKernels } from './kernels/reduce.js';
 import { registerKernels, type KernelTable } from './kernels/table.js';
 
@@ -22,7 +21,6 @@ export const dreamKernels: KernelTable = {
   ...reduceKernels,
   ...layoutKernels,
   ...lossKernels,
-  ...poolingKernels,
 };
 
 /** Makes a backend of an engine, under `name`: all kernels of the plain cpu backend, with the engine's in front. */
