@@ -3,6 +3,7 @@ import { helpText, parseArguments, UsageError, type Command } from './command.js
 
 /** Every command, by name. Each file default-exports a `Command`. */
 const commands: Record<string, () => Promise<{ default: Command }>> = {
+  board: () => import('./board.js'),
   bench: () => import('./bench.js'),
   data: () => import('./data.js'),
   doctor: () => import('./doctor.js'),

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs';
 import { clipByGlobalNorm, valueAndGrads } from '../core/ops/index.js';
+import { packageRoot } from '../core/process.js';
 import { asFloat32, readSafetensors, type StoredTensor } from '../core/safetensors.js';
 import { Ema } from './ema.js';
 import { Optimizer } from './optimizer.js';
-import { packageRoot } from './provenance.js';
 import { learningRate, multiplier, warmupCosine } from './schedules.js';
 
 const folder = join(packageRoot(), 'data/fixtures/optimizer');

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { arch, cpus, platform, release, totalmem } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
+import { packageRoot } from '../core/process.js';
 import { sha256 } from './files.js';
 
 /** What must be known to repeat a run beside its settings. */
@@ -42,11 +42,4 @@ export function codeVersion(): Provenance['code'] {
   } catch {
     return { version, commit: null, dirty: null }; // no git on this machine
   }
-}
-
-/** The folder that holds the package's package.json, from the sources and from the build alike. */
-export function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
-  return folder;
 }

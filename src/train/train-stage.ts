@@ -3,11 +3,12 @@ import * as tf from '@tensorflow/tfjs';
 import { hashSpec, saveArtefact, type Artefact } from '../core/checkpoint.js';
 import { flipHorizontally, type RgbImage } from '../core/images.js';
 import { select } from '../core/params.js';
+import { packageRoot } from '../core/process.js';
 import { random } from '../core/random.js';
 import { mixture, type Source } from '../data/batches.js';
 import { isGenerated, loadImage } from '../data/images.js';
 import { toSample, type TrainingRecord } from '../data/samples.js';
-import { nanoTokenizer, tokenizerTexts } from '../data/tokenizer.js';
+import { nanoTokenizer } from '../data/tokenizer.js';
 import type { ImageRef } from '../data/types.js';
 import { collate } from '../dreamllm/collate.js';
 import { latentSize, layoutConfig, releasedObjective, type DreamConfig, type Objective } from '../dreamllm/config.js';
@@ -21,7 +22,7 @@ import { startStage } from './hand-off.js';
 import { memoryEstimate, train, type LoopOptions, type LoopSettings, type Task } from './loop.js';
 import { adamwDefaults } from './optimizer.js';
 import type { StageSettings } from './overrides.js';
-import { packageRoot, provenance } from './provenance.js';
+import { provenance } from './provenance.js';
 import { readEvents, RunFolder } from './run-folder.js';
 import { generatedSources } from './sources.js';
 import { stepsOf } from './stages.js';
@@ -192,20 +193,13 @@ const loopSettings = (settings: StageSettings): LoopSettings => ({
 
 const tokenizers = new Map<string, Tokenizer>();
 
-/** The tokenizer that goes with a preset's vocabulary. Micro's is bytes with a few merges, made on the spot. */
+/** The tokenizer that goes with a preset's vocabulary. Micro's is bytes alone. */
 export function tokenizerOf(preset: string): Tokenizer {
   let tokenizer = tokenizers.get(preset);
   if (!tokenizer) {
     if (preset !== 'nano' && preset !== 'micro') throw new Error(`No tokenizer lies beside preset "${preset}": it is trained with Vicuna's, on a machine that has its weights.`);
-    tokenizer = preset === 'nano' ? nanoTokenizer() : trainNanoTokenizer(firstOf(tokenizerTexts(), 200), presetOf(preset).language.vocabSize);
+    tokenizer = preset === 'nano' ? nanoTokenizer() : trainNanoTokenizer([], presetOf(preset).language.vocabSize);
     tokenizers.set(preset, tokenizer);
   }
   return tokenizer;
-}
-
-function* firstOf<T>(items: Iterable<T>, count: number): Iterable<T> {
-  for (const item of items) {
-    if (count-- <= 0) return;
-    yield item;
-  }
 }
