@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { toImages, type RgbImage } from '../core/images.js';
 import { decodeLatents, sample, scheduler, seededDraws, unet, type Scheduler, type Step } from '../models/diffusion/index.js';
-import type { KvCache } from '../models/llama/index.js';
+import { KvCache } from '../models/llama/index.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { latentSize, type DreamConfig } from './config.js';
 import { projectCondition, type DreamModel } from './model.js';
@@ -36,6 +36,29 @@ export async function dreamOn(
   const last = tf.tidy(() => states.slice([0, numDreamQueries + 1, 0], [-1, 1, -1]).reshape<tf.Tensor2D>([batch, -1]));
   tf.dispose([embeds, states]);
   return { queries, last };
+}
+
+/**
+ * The same as the released pipeline has it for a batch: padded prompts first (`mask` 0 at padding), then the dream block on their cache, with positions
+ * counting on through the padding. So a shorter prompt's states depend on how long the others are; `queryStates` has no such dependence.
+ */
+export async function releasedQueryStates(model: DreamModel, ids: readonly (readonly number[])[], mask: readonly (readonly number[])[]): Promise<tf.Tensor3D> {
+  const { language, config } = model;
+  const cache = new KvCache();
+  const [visible, all] = tf.tidy(() => {
+    const prompt = tf.tensor2d(mask as number[][], undefined, 'int32');
+    return [prompt, tf.concat([prompt, tf.ones<tf.Rank.R2>([ids.length, config.numDreamQueries + 2], 'int32')], 1)];
+  });
+  const embeds = tf.tidy(() => language.embed(tf.tensor2d(ids as number[][], undefined, 'int32')));
+  try {
+    (await language.forward(embeds, { cache, mask: visible })).dispose();
+    const { queries, last } = await dreamOn(model, cache, ids.length, all);
+    last.dispose();
+    return queries;
+  } finally {
+    cache.dispose();
+    tf.dispose([embeds, visible, all]);
+  }
 }
 
 export const samplerNames = ['ddpm', 'ddim', 'pndm', 'euler', 'dpm-solver'] as const;

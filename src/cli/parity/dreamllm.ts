@@ -5,12 +5,12 @@ import { flatten } from '../../core/params.js';
 import { asInt32 } from '../../core/safetensors.js';
 import { blockStarts } from '../../dreamllm/collate.js';
 import { readDreamConfig, type DreamConfig, type Objective } from '../../dreamllm/config.js';
-import { dreamOn } from '../../dreamllm/create.js';
+import { releasedQueryStates } from '../../dreamllm/create.js';
 import { embedBatch, encodeImages, forwardStates, type EncodedBatch, type TokenBatch } from '../../dreamllm/forward.js';
 import { diffusionTerms, dreamLoss, unconditionalStates, type DiffusionDraws } from '../../dreamllm/loss.js';
 import { dreamSpec, projectCondition, projectImages, residentModel, type DreamModel, type DreamParams } from '../../dreamllm/model.js';
 import { decodeLatents, sample, scheduler, unet } from '../../models/diffusion/index.js';
-import { decoderOf, generate, KvCache, lmHead } from '../../models/llama/index.js';
+import { decoderOf, generate, lmHead } from '../../models/llama/index.js';
 import type { Fixture } from './fixture.js';
 import { fileLayout } from './gradients.js';
 import type { Kind } from './kinds.js';
@@ -145,8 +145,9 @@ async function losses(
 
 async function inference(model: DreamModel, fixture: Fixture, report: Report) {
   const { config, plugins, language } = model;
-  const prompt = await paddedQueryStates(model, fixture.inputRows('inference.prompt_ids'), fixture.inputRows('inference.prompt_mask'));
-  const negative = await paddedQueryStates(model, fixture.inputRows('inference.neg_ids'));
+  const prompt = await releasedQueryStates(model, fixture.inputRows('inference.prompt_ids'), fixture.inputRows('inference.prompt_mask'));
+  const empty = fixture.inputRows('inference.neg_ids');
+  const negative = await releasedQueryStates(model, empty, empty.map((row) => row.map(() => 1)));
   await report.compare('inference.prompt_embeds', prompt);
   await report.compare('inference.negative_prompt_embeds', negative);
 
@@ -194,17 +195,4 @@ async function inference(model: DreamModel, fixture: Fixture, report: Report) {
   await report.compare('inference.generate.logits', tf.tensor3d([logits]));
   const gaps = logits.map((row) => [...row].sort((a, b) => b - a)).map(([first, second]) => first - second);
   await report.compare('inference.generate.top2_gap', tf.tensor1d(gaps));
-}
-
-/** States at the queries as the released pipeline has them: the padded prompt first, then the dream block on its cache, positions counting on through the padding. */
-async function paddedQueryStates(model: DreamModel, ids: number[][], mask: number[][] = ids.map((row) => row.map(() => 1))): Promise<tf.Tensor3D> {
-  const { language, config } = model;
-  const cache = new KvCache();
-  const visible = tf.tensor2d(mask, undefined, 'int32');
-  const states = await language.forward(language.embed(tf.tensor2d(ids, undefined, 'int32')), { cache, mask: visible });
-  const block = tf.ones([ids.length, config.numDreamQueries + 2], 'int32') as tf.Tensor2D;
-  const { queries } = await dreamOn(model, cache, ids.length, tf.concat([visible, block], 1));
-  cache.dispose();
-  states.dispose();
-  return queries;
 }
