@@ -5,10 +5,14 @@ import { fileURLToPath } from 'node:url';
 /** Folder of the package this kernel belongs to. The sources and the build lie equally deep in it. */
 export const packageRoot = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 
-/** Whether a module in folder `from` would find the package `name` installed. */
-export function hasPackage(from: string, name: string): boolean {
+/** Packages that cells find in any folder: where the notebook's own has none, the kernel's are taken. */
+export const lentPackages: readonly string[] = ['dreamllm', '@tensorflow/tfjs', 'arquero', 'danfojs-node', 'plotly.js'];
+
+/** The folder of the package `name` as a module in folder `from` would find it, if it does. */
+export function findPackage(from: string, name: string): string | undefined {
   for (let at = resolve(from); ; at = dirname(at)) {
-    if (existsSync(join(at, 'node_modules', name, 'package.json'))) return true;
-    if (at === dirname(at)) return false;
+    const folder = join(at, 'node_modules', name);
+    if (existsSync(join(folder, 'package.json'))) return folder;
+    if (at === dirname(at)) return undefined;
   }
 }

@@ -1,8 +1,8 @@
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { dirname } from 'node:path';
 import type { Converter } from 'tslab/dist/converter.js';
 import type * as TypeScript from '@tslab/typescript-for-tslab';
-import { hasPackage, packageRoot } from '../packages.js';
+import { findPackage, lentPackages, packageRoot } from '../packages.js';
 import { siblingModule } from '../start-worker.js';
 
 /**
@@ -19,6 +19,11 @@ export const ts: typeof TypeScript = requireTslab(compilerPath);
 let folder = process.cwd();
 let program: TypeScript.Program | undefined;
 
+/** "File … is not under 'rootDir'". */
+const outsideRoot = 6059;
+// tslab's TypeScript has functions that the published types do not mention.
+const preEmitDiagnostics = (ts as unknown as { getPreEmitDiagnosticsOfFiles(...args: unknown[]): TypeScript.Diagnostic[] }).getPreEmitDiagnosticsOfFiles;
+
 const wrapped = {
   ...ts,
   sys: Object.assign(Object.create(ts.sys) as TypeScript.System, {
@@ -27,6 +32,8 @@ const wrapped = {
     watchFile: () => ({ close() {} }),
     watchDirectory: () => ({ close() {} }),
   }),
+  // The converter declares its folder to be the root of all sources, but notebooks import from beside and above it too.
+  getPreEmitDiagnosticsOfFiles: (...args: unknown[]) => preEmitDiagnostics(...args).filter(({ code }) => code !== outsideRoot),
   createWatchCompilerHost(files: string[], options: TypeScript.CompilerOptions, ...rest: unknown[]) {
     const create = ts.createWatchCompilerHost as unknown as (...args: unknown[]) => TypeScript.WatchCompilerHostOfFilesAndCompilerOptions<TypeScript.BuilderProgram>;
     const host = create(files, { ...options, ...projectOptions(folder) }, ...rest);
@@ -72,19 +79,21 @@ function projectOptions(cwd: string): TypeScript.CompilerOptions {
     strict: true,
     disableTopLevelAwait: false, // tslab's own option: cells run where await is allowed
     lib: ['lib.es2023.d.ts'],
-    paths: libraryPaths(cwd),
+    paths: lentTypes(cwd),
+    types: ['node'],
+    typeRoots: [dirname(dirname(requireHere.resolve('@types/node/package.json')))],
   };
 }
 
-/**
- * `dreamllm/notebook` is the running kernel's own. `dreamllm` is the notebook's where it is installed there, and the
- * package this kernel belongs to where it is not.
- */
-function libraryPaths(cwd: string): Record<string, string[]> {
-  const declarations = siblingModule(import.meta.url, '../notebook').replace(/\.js$/, '.d.ts');
-  const own: Record<string, string[]> = { 'dreamllm/notebook': [declarations] };
-  if (!hasPackage(cwd, 'dreamllm')) own.dreamllm = [join(packageRoot, 'dist/index.d.ts')];
-  return own;
+/** Types of what the kernel lends to folders without packages of their own. `dreamllm/notebook` is always the kernel's. */
+function lentTypes(cwd: string): Record<string, string[]> {
+  const paths: Record<string, string[]> = { 'dreamllm/notebook': [siblingModule(import.meta.url, '../notebook').replace(/\.js$/, '.d.ts')] };
+  for (const name of lentPackages) {
+    if (findPackage(cwd, name)) continue;
+    const folder = name === 'dreamllm' ? packageRoot : findPackage(packageRoot, name);
+    if (folder) paths[name] = [folder];
+  }
+  return paths;
 }
 
 export type { Converter };

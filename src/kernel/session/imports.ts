@@ -3,12 +3,12 @@ import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import vm from 'node:vm';
-import { hasPackage, packageRoot } from '../packages.js';
+import { findPackage, lentPackages, packageRoot } from '../packages.js';
 import { siblingModule } from '../start-worker.js';
 
 /**
- * Imports for cells of a notebook in `cwd`: relative paths from there, packages from there upwards, and `dreamllm` from
- * this very package where the folder has none. A local file that changed since is loaded afresh.
+ * Imports for cells of a notebook in `cwd`: relative paths from there, packages from there upwards, and some of the
+ * kernel's own where the folder has none. A local file that changed since is loaded afresh.
  */
 export class CellImports {
   readonly require: NodeJS.Require;
@@ -42,8 +42,9 @@ export class CellImports {
       // Node never loads a module twice; the query makes an edited file a new one.
       return this.load(pathToFileURL(path).href + (modified > startTime ? `?changed=${Math.round(modified)}` : ''));
     }
-    const isOwn = /^dreamllm(\/|$)/.test(specifier) && !hasPackage(this.cwd, 'dreamllm');
-    return isOwn ? this.loadOwn(specifier) : this.load(specifier);
+    const name = /^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier;
+    const isLent = lentPackages.includes(name) && !findPackage(this.cwd, name);
+    return isLent ? this.loadOwn(specifier) : this.load(specifier);
   }
 }
 
