@@ -86,6 +86,13 @@ class Pool {
     return this.stream.choice(list);
   }
 
+  /** A cell whose concept is `wanted`, each answer as often: an answer that many concepts share could be guessed unseen. */
+  cellByAnswer(wanted: (concept: Concept) => boolean, answer: (concept: Concept) => string): Cell {
+    const answers = [...new Set(this.candidates(wanted).list.map(({ concept }) => answer(concept)))];
+    const chosen = this.stream.choice(answers);
+    return this.cell((each) => wanted(each) && answer(each) === chosen);
+  }
+
   /** A cell of the named concept, if the split may show one. */
   named(name: string): Cell | undefined {
     const isIt = (each: Concept) => each.name === name;
@@ -231,16 +238,16 @@ const ask: Record<Ability, (pool: Pool) => AbilityQuestion | undefined> = {
 
   celebrity_recognition(pool) {
     const isFigure = (each: Concept) => each.subgroup === 'person-fantasy';
-    const cell = pool.cell(isFigure);
+    const cell = pool.cellByAnswer(isFigure, ({ family }) => family);
     return pool.made(pool.scene('single', [cell]), 'who is this?', cell.concept.name, pool.distractors(isFigure, cell.concept).map(({ name }) => name));
   },
 
   ocr(pool) {
     if (pool.stream.uniform() < 0.5) {
-      const cell = pool.cell(({ name }) => /^keycap \d+$/.test(name));
+      const cell = pool.cellByAnswer(({ name }) => /^keycap \d+$/.test(name), ({ name }) => name);
       return pool.made(pool.scene('single', [cell]), 'which number is written here?', cell.concept.name.slice(7), ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '10']);
     }
-    const cell = pool.cell(({ name }) => name in wordsOnButtons);
+    const cell = pool.cellByAnswer(({ name }) => name in wordsOnButtons, ({ name }) => name);
     return pool.made(pool.scene('single', [cell]), 'which word is written here?', wordsOnButtons[cell.concept.name], Object.values(wordsOnButtons));
   },
 
@@ -264,7 +271,7 @@ const ask: Record<Ability, (pool: Pool) => AbilityQuestion | undefined> = {
 
   action_recognition(pool) {
     const isAction = (each: Concept) => /^person-(?:activity|sport|gesture)$/.test(each.subgroup) && actionOf(each.name) !== undefined;
-    const cell = pool.cell(isAction);
+    const cell = pool.cellByAnswer(isAction, ({ name }) => actionOf(name)!);
     const actions = pool.distractors(isAction, cell.concept).map(({ name }) => actionOf(name)!);
     return pool.made(pool.scene('single', [cell]), 'what is the person doing?', actionOf(cell.concept.name)!, [...new Set(actions)]);
   },
@@ -283,8 +290,8 @@ const ask: Record<Ability, (pool: Pool) => AbilityQuestion | undefined> = {
 
   identity_reasoning(pool) {
     const isWorker = (each: Concept) => each.subgroup === 'person-role' && !/with|wearing|in tuxedo|pregnant|feeding|prince|ninja/.test(each.name);
-    const cell = pool.cell(isWorker);
     const work = (each: Concept) => withoutGender(each.name);
+    const cell = pool.cellByAnswer(isWorker, work);
     const works = pool.distractors(isWorker, cell.concept).map(work);
     return pool.made(pool.scene('single', [cell]), 'what is the work of this person?', work(cell.concept), [...new Set(works)]);
   },
@@ -311,9 +318,11 @@ const ask: Record<Ability, (pool: Pool) => AbilityQuestion | undefined> = {
     const scene = pool.scene(kind, given);
     if (!scene) return undefined;
     const [a, b] = scene.objects;
-    const say = (where: string, first = a.concept, second = b.concept) => `the ${first} ${be(first)} ${where} the ${second}`;
-    const right = kind === 'inside' ? say('in front of') : say(relation(a, b));
-    return pool.made(scene, 'what is true?', right, [say('in front of'), say('in front of', b.concept, a.concept), say('left of'), say('right of'), say('above'), say('below')]);
+    // Told from either side, so that the order of the names says nothing.
+    const [x, y] = pool.stream.shuffle([a, b]);
+    const say = (where: string, first = x, second = y) => `the ${first.concept} ${be(first.concept)} ${where} the ${second.concept}`;
+    const right = kind === 'inside' ? say('in front of', a, b) : say(relation(x, y));
+    return pool.made(scene, 'what is true?', right, [say('in front of'), say('in front of', y, x), say('left of'), say('right of'), say('above'), say('below')]);
   },
 
   structuralized_imagetext_understanding(pool) {
@@ -324,7 +333,8 @@ const ask: Record<Ability, (pool: Pool) => AbilityQuestion | undefined> = {
       const scene = pool.scene('chart', pool.stream.uniform() < 0.5 ? columns : columns.reverse());
       const plurals = [a, b].map(({ concept: { name } }) => (isCountable(name) ? plural(name) : name));
       if (pool.stream.uniform() < 0.5) return pool.made(scene, 'of what are there more in the chart?', plurals[0], plurals);
-      return pool.made(scene, `how many ${plurals[0]} are in the chart?`, numberWord(many), [1, 2, 3, 4].map(numberWord));
+      const asked = pool.stream.integer(2);
+      return pool.made(scene, `how many ${plurals[asked]} are in the chart?`, numberWord([many, few][asked]), [1, 2, 3, 4].map(numberWord));
     }
     const third = pool.core((each) => each.component !== a.concept.component && each.component !== b.concept.component);
     const row = [a, b, third];
@@ -343,7 +353,9 @@ const ask: Record<Ability, (pool: Pool) => AbilityQuestion | undefined> = {
     }
     const [a, b] = twoDifferent(pool);
     const [pattern, next] = pool.stream.choice([[[a, b, a, b], a], [[a, b, a], b], [[a, a, b, a], a], [[a, b, b, a], b]] as const);
-    return pool.made(pool.scene('row', pattern), 'what comes next?', next.concept.name, [a.concept.name, b.concept.name, ...similarNames(next.concept, pool.stream, 2)]);
+    // One look-alike of each, so that the company an option keeps says nothing.
+    const wrong = [a, b].flatMap((cell) => [cell.concept.name, ...similarNames(cell.concept, pool.stream, 1)]);
+    return pool.made(pool.scene('row', pattern), 'what comes next?', next.concept.name, wrong);
   },
 };
 

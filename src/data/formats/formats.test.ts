@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { unpackTar } from 'modern-tar';
+import { mixture } from '../batches.js';
 import { mmbench, rotations } from '../benchmarks.js';
 import { pairAt, references } from '../captions.js';
 import { documentAt } from '../documents.js';
@@ -22,7 +23,7 @@ import { readMmbenchTsv } from './mmbench-tsv.js';
 import { filterBySimilarity, readMmc4 } from './mmc4.js';
 import { readParquetPairs } from './parquet.js';
 import { makeTar } from './pictures.js';
-import { collect, shard, shuffleBuffer } from './stream.js';
+import { collect, shard, shuffleBuffer, sourceOf } from './stream.js';
 import { readWebdataset } from './webdataset.js';
 import { makeZip, openZip } from './zip.js';
 
@@ -246,6 +247,12 @@ describe('streams', () => {
     assert.notDeepEqual(await collect(shuffleBuffer(count(500), 50, 2)), mixed);
     // No record leaves before it came.
     mixed.forEach((value, position) => assert.ok(value <= position + 50));
+  });
+
+  test('become sources that a mixture goes through once in each pass', async () => {
+    const { at } = mixture([await sourceOf('numbers', 1, count(30))], 0);
+    assert.deepEqual(count(30).map(at).sort((a, b) => a - b), count(30));
+    await assert.rejects(sourceOf('nothing', 1, []), /"nothing" has no records/);
   });
 
   test('of MMC4 keep the pictures at or above the similarity that is asked', () => {

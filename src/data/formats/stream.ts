@@ -1,4 +1,5 @@
 import { random } from '../../core/random.js';
+import type { Source } from '../batches.js';
 
 /** Every `count`-th record, from the `worker`-th on: each of `count` workers reads its own part, and together they read all. */
 export async function* shard<T>(source: AsyncIterable<T> | Iterable<T>, worker: number, count: number): AsyncGenerator<T> {
@@ -27,7 +28,14 @@ export async function* shuffleBuffer<T>(source: AsyncIterable<T> | Iterable<T>, 
   yield* stream.shuffle(buffer);
 }
 
-/** All records of a stream, as the source of a mixture: `mixture([{ name, weight, size: list.length, at: (i) => list[i] }], seed)`. */
+/** Records from files as a source to mix: gone through in shuffled order, every record once in each pass. Pictures stay in their files until used. */
+export async function sourceOf<T>(name: string, weight: number, records: AsyncIterable<T> | Iterable<T>): Promise<Source<T>> {
+  const list = await collect(records);
+  if (list.length === 0) throw new Error(`Source "${name}" has no records.`);
+  return { name, weight, size: list.length, at: (index) => list[index] };
+}
+
+/** All records of a stream. */
 export async function collect<T>(source: AsyncIterable<T> | Iterable<T>): Promise<T[]> {
   const records: T[] = [];
   for await (const record of source) records.push(record);
