@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { toImages, type RgbImage } from '../core/images.js';
-import { decodeLatents, sample, scheduler, seededDraws, unet, type Scheduler, type Step } from '../models/diffusion/index.js';
+import { decodeLatents, observe, sample, scheduler, seededDraws, unet, type Observer, type Scheduler, type Step } from '../models/diffusion/index.js';
 import { KvCache } from '../models/llama/index.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { latentSize, type DreamConfig } from './config.js';
@@ -94,6 +94,8 @@ export interface DrawOptions {
   sampler?: Scheduler;
   signal?: AbortSignal;
   onStep?: (step: Step) => void | Promise<void>;
+  /** Looks inside the U-Net in every step. */
+  observer?: Observer;
 }
 
 /**
@@ -103,7 +105,7 @@ export interface DrawOptions {
 export async function drawFrom(
   { config, plugins }: DreamModel, states: tf.Tensor3D, negative: tf.Tensor3D | undefined, seeds: readonly number[], options: DrawOptions = {},
 ): Promise<tf.Tensor4D> {
-  const { steps = 50, guidanceScale = 7.5, guidanceRescale = 0, sampler = scheduler(config.sampler, steps), signal, onStep } = options;
+  const { steps = 50, guidanceScale = 7.5, guidanceRescale = 0, sampler = scheduler(config.sampler, steps), signal, onStep, observer } = options;
   if (states.shape[0] !== seeds.length) throw new Error(`Expected a seed for each of ${states.shape[0]} pictures, found ${seeds.length}.`);
   const condition = tf.tidy(() => projectCondition(plugins, states));
   const unconditional = negative && tf.tidy(() => projectCondition(plugins, negative));
@@ -112,7 +114,10 @@ export async function drawFrom(
   const { unet: network, vae } = plugins.stable_diffusion_head;
   try {
     const latents = await sample({
-      predict: (x, t, c) => unet(network, x, Array<number>(x.shape[0]).fill(t), c, config.unet),
+      predict: (x, t, c) => {
+        const run = () => unet(network, x, Array<number>(x.shape[0]).fill(t), c, config.unet);
+        return observer ? observe(network, observer, run) : run();
+      },
       scheduler: sampler, condition, unconditional, guidanceScale, guidanceRescale, ...draws, signal, onStep,
     });
     const pictures = decodeLatents(vae, latents, config.vae);

@@ -18,6 +18,7 @@ import { imageToText, interleaved, textToImage, type Sequence } from './layout.j
 import { drawDiffusion, dreamLoss, minSnrWeight } from './loss.js';
 import { dreamSpec, residentModel } from './model.js';
 import { micro as config } from './presets.js';
+import { QueryAttention } from './query-attention.js';
 import { gatherBlocks } from './splice.js';
 import { noiseSchedule } from '../models/diffusion/index.js';
 
@@ -238,6 +239,18 @@ describe('drawing', () => {
     const guided = await drawFrom(model, states, negative, [1], { steps: 2, guidanceScale: 1 + 1e-6 });
     close(await plain.data(), await guided.data(), 1e-3);
     tf.dispose([states, plain, negative, guided]);
+  });
+
+  test('shows where each query is looked at, as shares of every position', async () => {
+    const before = tf.memory().numTensors;
+    const side = latentSize(config);
+    const attention = new QueryAttention(1, side);
+    await draw(model, tokenizer, ['a cat'], [1], { ...fast, observer: attention.observer });
+    const [maps] = await attention.maps();
+    assert.deepEqual([maps.length, maps[0].length, maps[0][0].length], [config.numDreamQueries, side, side]);
+    for (let y = 0; y < side; y++) for (let x = 0; x < side; x++) assert.ok(Math.abs(maps.reduce((sum, map) => sum + map[y][x], 0) - 1) < 1e-4);
+    attention.dispose();
+    assert.equal(tf.memory().numTensors, before);
   });
 
   test('stops when told to, and leaks nothing either way', async () => {

@@ -13,4 +13,5 @@ export * from './model.js';
 export * from './presets.js';
 export { embedPrompts, promptSequence, type Prompt } from './prompt.js';
 export * from './special-tokens.js';
+export { QueryAttention } from './query-attention.js';
 export { gatherBlocks, splice, type Replacements } from './splice.js';
