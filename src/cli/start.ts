@@ -9,10 +9,12 @@ import { UsageError, type Command } from './command.js';
 const command: Command = {
   name: 'start',
   summary: 'The main job: nano from the foundation through all stages, measured, used and reported. Goes on where it was.',
-  usage: '[--out DIR] [--seed N]',
+  usage: '[--out DIR] [--seed N] [--foundation DIR] [--smoke]',
   options: {
     out: { type: 'string', help: 'folder of the job (default runs/start)' },
     seed: { type: 'string', help: 'seed of data order, noise and new parameters (default 0)' },
+    foundation: { type: 'string', help: 'folder of the foundation (default data/foundation)' },
+    smoke: { type: 'boolean', help: 'a few steps and samples of everything, to see that it runs; its numbers mean nothing' },
   },
   async run({ positionals, values }, signal) {
     if (positionals.length) throw new UsageError(`start takes no arguments, found ${positionals.join(' ')}.`);
@@ -23,7 +25,7 @@ const command: Command = {
     const { engine, threads, reasons } = await useBackend();
     console.log(`Computing on ${engine}, ${threads} threads (${reasons.at(-1)}).`);
 
-    const result = await runMainJob({ out, seed, signal, say: (line) => console.log(line) });
+    const result = await runMainJob({ out, seed, smoke: values.smoke === true, foundation: values.foundation as string | undefined, signal, say: (line) => console.log(line) });
     const report = join(out, 'report.html');
     writeTextAtomically(report, mainReport(result, out));
     console.log(`Done in ${duration((performance.now() - start) / 1000)}, ${Math.round(process.resourceUsage().maxRSS / 1024)} MB at most. Report: ${report}`);

@@ -19,7 +19,7 @@ import { foundationHash } from '../train/hand-off.js';
 import { progress } from '../train/progress.js';
 import { stageNames, type StageName } from '../train/stages.js';
 import { codeVersion } from './content-hash.js';
-import { measureComprehension, measureCreation, measureFoundation, measureGuidanceScale, openNano, sheetRows } from './measure-nano.js';
+import { fullSizes, measureComprehension, measureCreation, measureFoundation, measureGuidanceScale, openNano, sheetRows, smokeSizes, type MeasureOptions } from './measure-nano.js';
 import { stageGraph, type StageGraph } from './stage-graph.js';
 import { StepRunner, type Step } from './steps.js';
 import { synergyArmNames, synergyArms, type SynergyArm } from './synergy.js';
@@ -47,6 +47,10 @@ export interface MainOptions {
   /** Folder of the job. What lies there is done already. */
   out: string;
   seed: number;
+  /** Folder of the foundation. Default: data/foundation. */
+  foundation?: string;
+  /** Runs every part with a few steps and samples, to see that it runs. Its numbers mean nothing. */
+  smoke?: boolean;
   signal: AbortSignal;
   say(line: string): void;
 }
@@ -72,18 +76,18 @@ const plan: Pick<Step, 'name' | 'seconds'>[] = [
  * The whole of DreamLLM at nano size: data, stages I to III, the synergy ablation, measurements, and the finished model in use. Killed at any
  * moment it goes on where it was: steps are done once, and trainings resume from their checkpoints.
  */
-export async function runMainJob({ out, seed, signal, say }: MainOptions): Promise<MainResult> {
+export async function runMainJob({ out, seed, smoke = false, foundation = join(packageRoot(), 'data/foundation'), signal, say }: MainOptions): Promise<MainResult> {
   mkdirSync(join(out, 'pictures'), { recursive: true });
-  const foundation = join(packageRoot(), 'data/foundation');
-  const origin = { seed, foundation: foundationHash(foundation), code: codeVersion(), evaluation: codeVersion(['eval', 'lab']) };
-  const graph = stageGraph({ folder: join(out, 'stages'), signal, progress: (label, steps) => progress(label, steps) });
+  const sizes = smoke ? smokeSizes : fullSizes;
+  const origin = { seed, sizes, foundation: foundationHash(foundation), code: codeVersion(), evaluation: codeVersion(['eval', 'lab']) };
+  const graph = stageGraph({ folder: join(out, 'stages'), foundation, signal, progress: (label, steps) => progress(label, steps), ...(smoke ? { steps: 4 } : {}) });
   const runner = new StepRunner(join(out, 'steps'), plan, say);
   const step = <Value>(name: string, title: string, identity: unknown, run: () => Promise<Value>) =>
     runner.run<Value>({ name, title, seconds: plan.find((each) => each.name === name)!.seconds, identity, run });
 
   await step('data', 'Draw pictures of the emoji world', origin, () => showData(out, seed));
   const foundationResult = await step('foundation', 'Measure the foundation', origin, () =>
-    measureFoundation({ signal, onDrawings: (drawings) => sheet(out, 'foundation.png', sheetRows(drawings, 16), 16) }),
+    measureFoundation({ sizes, foundation, signal, onDrawings: (drawings) => sheet(out, 'foundation.png', sheetRows(drawings, 16), 16) }),
   );
 
   const stages = {} as MainResult['stages'];
@@ -99,15 +103,15 @@ export async function runMainJob({ out, seed, signal, say }: MainOptions): Promi
     for (const name of stageNames) stages[arm][name] = join('stages', basename(await stageOf(graph, arm, name, seed)));
     arms[arm] = await step(`measure ${arm}`, `Measure the ${arm} model`, { origin, arm, stage: stages[arm].sft }, () =>
       withModel(join(out, stages[arm].sft), async (subject) => ({
-        comprehension: await measureComprehension(subject, { signal }),
-        creation: await measureCreation(subject, { signal, onDrawings: (drawings: Drawings) => sheet(out, `${arm}.png`, sheetRows(drawings, 16), 16) }),
+        comprehension: await measureComprehension(subject, { sizes, signal }),
+        creation: await measureCreation(subject, { sizes, foundation, signal, onDrawings: (drawings: Drawings) => sheet(out, `${arm}.png`, sheetRows(drawings, 16), 16) }),
       })),
     );
   }
 
   const joint = join(out, stages.joint.sft);
   const guidance = await step('guidance', 'Draw with less and more guidance', { origin, joint: stages.joint.sft, guidanceScales }, () =>
-    withModel(joint, (subject) => measureGuidance(subject, signal)),
+    withModel(joint, (subject) => measureGuidance(subject, { sizes, foundation, signal })),
   );
   const use = await step('use', 'Use the model: answer, caption, draw, write documents', { origin, joint: stages.joint.sft }, () =>
     withModel(joint, (subject) => useModel(subject, out, seed, signal)),
@@ -148,9 +152,9 @@ async function showData(out: string, seed: number): Promise<{ captions: string[]
   return { captions: pairs.map(({ caption }) => caption) };
 }
 
-async function measureGuidance(subject: Subject, signal: AbortSignal): Promise<MainResult['guidance']> {
+async function measureGuidance(subject: Subject, options: MeasureOptions): Promise<MainResult['guidance']> {
   const results: MainResult['guidance'] = [];
-  for (const scale of guidanceScales) results.push({ scale, measurements: await measureGuidanceScale(subject, scale, signal) });
+  for (const scale of guidanceScales) results.push({ scale, measurements: await measureGuidanceScale(subject, scale, options) });
   return results;
 }
 

@@ -27,13 +27,29 @@ export interface NanoMeasurements {
 }
 
 export interface MeasureOptions {
+  sizes?: Sizes;
+  /** Folder of the foundation. Default: data/foundation. */
+  foundation?: string;
   signal?: AbortSignal;
   /** Told the drawn pictures, for sheets and reports. */
   onDrawings?(drawings: Drawings): unknown;
 }
 
-/** Pictures of the distance metrics: more than the 192 dimensions of their features, so that covariances have full rank. */
-const pictureCount = 256;
+/** How much is measured. */
+export interface Sizes {
+  /** Pictures drawn for the distance metrics. */
+  pictures: number;
+  /** Multiple-choice questions of each of the 20 abilities. */
+  perAbility: number;
+  /** Open questions; captions, documents and so on are a fraction of them. */
+  questions: number;
+}
+
+/** More pictures than the 192 dimensions of their features, so that covariances have full rank. */
+export const fullSizes: Sizes = { pictures: 256, perAbility: 12, questions: 300 };
+/** Enough to see that everything runs; no number of it means anything. */
+export const smokeSizes: Sizes = { pictures: 8, perAbility: 1, questions: 8 };
+
 const extractor = 'inception-pool2';
 
 /** Loads a finished nano stage for use; the caller disposes with `dispose`. */
@@ -44,8 +60,10 @@ export function openNano(stageFolder: string): Subject & { dispose(): void } {
 
 const subjectOf = (model: DreamModel): Subject => ({ model, tokenizer: nanoTokenizer(), modelScale: 'nano' });
 
+const committedFoundation = () => join(packageRoot(), 'data/foundation');
+
 /** The foundation's CLIP as a judge. Its picture tower is also what DreamLLM reads pictures with, which its name says. */
-export function nanoClipJudge(folder = join(packageRoot(), 'data/foundation')): ClipJudge & { dispose(): void } {
+export function nanoClipJudge(folder = committedFoundation()): ClipJudge & { dispose(): void } {
   const source = openCheckpoint(join(folder, 'clip.safetensors'));
   try {
     const params = loadParams(clipSpec(nanoClip), source);
@@ -55,28 +73,29 @@ export function nanoClipJudge(folder = join(packageRoot(), 'data/foundation')): 
   }
 }
 
-export async function measureComprehension(subject: Subject, { signal }: MeasureOptions = {}): Promise<Measurement[]> {
-  const choice = await measureMultipleChoice(subject, { signal });
+export async function measureComprehension(subject: Subject, { sizes = fullSizes, signal }: MeasureOptions = {}): Promise<Measurement[]> {
+  const choice = await measureMultipleChoice(subject, { perAbility: sizes.perAbility, signal });
+  const third = Math.ceil(sizes.questions / 3);
   return [
     choice.likelihood,
     choice.generated,
     choice.blind,
-    await measureOpenQuestions(subject, { signal }),
-    await measureCaptioning(subject, { signal }),
-    ...Object.values(await measureHallucination(subject, { signal })),
-    await measureDreamTokens(subject, { signal }),
+    await measureOpenQuestions(subject, { count: sizes.questions, signal }),
+    await measureCaptioning(subject, { count: third, signal }),
+    ...Object.values(await measureHallucination(subject, { count: third, signal })),
+    await measureDreamTokens(subject, { count: third, signal }),
   ];
 }
 
-export async function measureCreation(subject: Subject, { signal, onDrawings }: MeasureOptions = {}): Promise<Measurement[]> {
-  const drawings = await drawTestSet(subject, { count: pictureCount, signal });
+export async function measureCreation(subject: Subject, { sizes = fullSizes, foundation, signal, onDrawings }: MeasureOptions = {}): Promise<Measurement[]> {
+  const drawings = await drawTestSet(subject, { count: sizes.pictures, signal });
   await onDrawings?.(drawings);
-  return [...(await measureDrawings(drawings, signal)), await measurePromptLoss(subject, { signal })];
+  return [...(await measureDrawings(drawings, foundation, signal)), await measurePromptLoss(subject, { count: Math.ceil(sizes.pictures / 2), signal })];
 }
 
-async function measureDrawings(drawings: Drawings, signal?: AbortSignal): Promise<Measurement[]> {
+async function measureDrawings(drawings: Drawings, foundation?: string, signal?: AbortSignal): Promise<Measurement[]> {
   const network = await loadNetwork(extractor);
-  const judge = nanoClipJudge();
+  const judge = nanoClipJudge(foundation);
   try {
     const { fid, kid, kidOfReal } = await measureDistances(drawings, network, { signal });
     return [fid, kid, { ...kidOfReal, metric: 'kid of real pictures' }, measureIdentification(drawings), measurePromptScore(drawings, judge)];
@@ -87,20 +106,20 @@ async function measureDrawings(drawings: Drawings, signal?: AbortSignal): Promis
 }
 
 /** What the foundation can do before DreamLLM is built on it, with an untrained U-Net beside it. */
-export async function measureFoundation({ signal, onDrawings }: MeasureOptions = {}): Promise<{ autoencoder: Measurement; retrieval: Measurement; unet: Measurement[]; untrained: Measurement[] }> {
-  const params = loadFoundation(nano, join(packageRoot(), 'data/foundation'), 0);
-  const judge = nanoClipJudge();
+export async function measureFoundation({ sizes = fullSizes, foundation = committedFoundation(), signal, onDrawings }: MeasureOptions = {}): Promise<{ autoencoder: Measurement; retrieval: Measurement; unet: Measurement[]; untrained: Measurement[] }> {
+  const params = loadFoundation(nano, foundation, 0);
+  const judge = nanoClipJudge(foundation);
   const untrainedUNet = initialize(unetSpec(nano.unet), 0, 'untrained') as Params<ReturnType<typeof unetSpec>>;
   try {
     const { vae, unet } = params.stable_diffusion_head;
-    const drawings = await drawFromText({ unet, vae, judge }, { count: pictureCount, signal });
+    const drawings = await drawFromText({ unet, vae, judge }, { count: sizes.pictures, signal });
     await onDrawings?.(drawings);
-    const untrained = await drawFromText({ unet: untrainedUNet, vae, judge }, { count: pictureCount, signal });
+    const untrained = await drawFromText({ unet: untrainedUNet, vae, judge }, { count: sizes.pictures, signal });
     return {
       autoencoder: await measureReconstruction({ params: vae, config: nano.vae }, nano.imageSize, { signal }),
       retrieval: measureRetrieval(judge),
-      unet: await measureDrawings(drawings, signal),
-      untrained: await measureDrawings(untrained, signal),
+      unet: await measureDrawings(drawings, foundation, signal),
+      untrained: await measureDrawings(untrained, foundation, signal),
     };
   } finally {
     tf.dispose([params, untrainedUNet] as unknown as tf.TensorContainer);
@@ -112,8 +131,8 @@ export async function measureFoundation({ signal, onDrawings }: MeasureOptions =
 export const sheetRows = ({ real, drawn }: Drawings, count: number): RgbImage[] => [...real.slice(0, count), ...drawn.slice(0, count)];
 
 
-/** FID, KID and CLIP score of pictures drawn at one guidance scale: a point of the curve. Fewer pictures than the main measurement, and said so. */
-export async function measureGuidanceScale(subject: Subject, guidanceScale: number, signal?: AbortSignal): Promise<Measurement[]> {
-  const drawings = await drawTestSet(subject, { count: 200, guidanceScale, signal });
-  return measureDrawings(drawings, signal);
+/** FID, KID and CLIP score of pictures drawn at one guidance scale: a point of the curve. */
+export async function measureGuidanceScale(subject: Subject, guidanceScale: number, { sizes = fullSizes, foundation, signal }: MeasureOptions = {}): Promise<Measurement[]> {
+  const drawings = await drawTestSet(subject, { count: sizes.pictures, guidanceScale, signal });
+  return measureDrawings(drawings, foundation, signal);
 }

@@ -25,13 +25,15 @@ export interface StageGraphOptions {
   signal?: AbortSignal;
   progress?: (label: string, steps: number) => Progress;
   foundation?: string;
+  /** Steps of every stage in place of its own, to see that a recipe runs. */
+  steps?: number;
 }
 
-export function stageGraph({ folder, signal, progress, foundation = join(packageRoot(), 'data/foundation') }: StageGraphOptions): StageGraph {
+export function stageGraph({ folder, signal, progress, foundation = join(packageRoot(), 'data/foundation'), steps }: StageGraphOptions): StageGraph {
   const origin = { foundation: foundationHash(foundation), code: codeVersion() };
   return {
     async stage(name, change = {}) {
-      const settings: StageSettings = stageSettings({ ...nano[name], ...change });
+      const settings: StageSettings = stageSettings({ ...nano[name], ...change, ...(steps === undefined ? {} : { length: { steps } }) });
       // What a later stage changes does not reach back, but its seed does: one seed names a whole recipe.
       const parents: string[] = [];
       for (const parent of settings.parents) parents.push(await this.stage(parent, changeOfParent(name, parent, change)));

@@ -162,6 +162,7 @@ function renamed(source: TensorSource, rename: (key: string) => string | undefin
     ...source,
     tensors: new Map([...keys].map(([name, key]) => [name, source.tensors.get(key)!])),
     read: (name) => source.read(keys.get(name)!),
+    readRaw: (name, scratch) => source.readRaw?.(keys.get(name)!, scratch),
   };
 }
 
@@ -180,7 +181,7 @@ function withAddedRows(source: TensorSource, config: DreamConfig, initial: (key:
     values.set(known);
     return { dtype: 'F32', shape, values };
   };
-  return { ...source, tensors, read };
+  return { ...source, tensors, read, readRaw: (key, scratch) => (tokenTables.includes(key) ? undefined : source.readRaw?.(key, scratch)) };
 }
 
 /** The parameters and the record of a finished stage. The caller disposes the parameters. */
