@@ -1,0 +1,7 @@
+export * from './autoencoder.js';
+export * from './clip.js';
+export * from './comprehension.js';
+export * from './creation.js';
+export * from './documents.js';
+export * from './subject.js';
+export * from './suite.js';
