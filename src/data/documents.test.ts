@@ -3,8 +3,9 @@ import { describe, test } from 'node:test';
 import { interleaved, type LayoutConfig } from '../dreamllm/layout.js';
 import { nano } from '../dreamllm/presets.js';
 import { abilityNames } from './abilities.js';
-import { defaultDocumentKinds, documentAt, documentKinds } from './documents.js';
+import { defaultDocumentKinds, documentAt, documentKinds, noisyDocumentAt } from './documents.js';
 import { concept } from './emoji.js';
+import { filterBySimilarity } from './formats/mmc4.js';
 import { sceneOf } from './images.js';
 import { describe as describeRows, maskPicture, positions } from './inspect.js';
 import { conversationAt, conversationKinds, instructInterleavedAt } from './instructions.js';
@@ -70,6 +71,24 @@ describe('interleaved documents', () => {
       ({ text_list, image_info }) => interleaved(text_list, image_info.map(({ image_name, matched_text_index }) => ({ image: image_name, matchedTextIndex: matched_text_index })), encode, layout).isTruncated,
     );
     assert.ok(truncated.length <= 2, `${truncated.length} of 500 are truncated`);
+  });
+
+  test('can hold pictures of other documents, which the similarity filter takes out again', async () => {
+    let [mismatched, pictures] = [0, 0];
+    for (let i = 0; i < 60; i++) {
+      const options = { split: 'train', kinds: { shopping: 1 } } as const;
+      const clean = documentAt(3, i, options);
+      // A perfect CLIP: it knows each picture's own sentence.
+      const similarity = async (image: string, sentences: readonly string[]) =>
+        sentences.map((_, j) => (clean.image_info.some((info) => info.image_name === image && info.matched_text_index === j) ? 0.3 : 0.1));
+      const noisy = await noisyDocumentAt(3, i, { ...options, mismatched: 0.3, similarity });
+      assert.equal(noisy.similarity_matrix!.length, noisy.image_info.length);
+      const right = clean.image_info.filter(({ image_name }, j) => image_name === noisy.image_info[j].image_name).map(({ image_name }) => image_name);
+      mismatched += clean.image_info.length - right.length;
+      pictures += clean.image_info.length;
+      assert.deepEqual(filterBySimilarity(noisy, 0.25)?.image_info.map(({ image_name }) => image_name) ?? [], right);
+    }
+    assert.ok(mismatched > 0.2 * pictures && mismatched < 0.4 * pictures, `${mismatched} of ${pictures}`);
   });
 
   test('are the same for the same index and differ for others', () => {

@@ -191,3 +191,24 @@ const isAnimal = (name: string): boolean => concept(name).subgroup.startsWith('a
 export function imagesAfter({ image_info }: InterleavedDocument, sentence: number): ImageRef[] {
   return image_info.filter(({ matched_text_index }) => matched_text_index === sentence).map(({ image_name }) => image_name);
 }
+
+/**
+ * Document `index` with a share of its pictures exchanged for those of other documents, as crawled documents have them. `matched_sim` and
+ * `similarity_matrix` come from `similarity`, so that the paper's filter has something to find.
+ */
+export async function noisyDocumentAt(
+  seed: number,
+  index: number,
+  { mismatched, similarity, ...options }: DocumentOptions & { mismatched: number; similarity: (image: ImageRef, sentences: readonly string[]) => Promise<number[]> },
+): Promise<InterleavedDocument & { kind: DocumentKind }> {
+  const document = documentAt(seed, index, options);
+  const stream = random(seed, 'mismatch', options.split, index);
+  const images = document.image_info.map(({ image_name }, i) => {
+    if (stream.uniform() >= mismatched) return image_name;
+    return documentAt(seed, stream.integer(2 ** 31) + i, options).image_info[0].image_name;
+  });
+  const similarity_matrix: number[][] = [];
+  for (const image of images) similarity_matrix.push(await similarity(image, document.text_list));
+  const image_info = document.image_info.map(({ matched_text_index }, i) => ({ image_name: images[i], matched_text_index, matched_sim: similarity_matrix[i][matched_text_index] }));
+  return { ...document, image_info, similarity_matrix };
+}
