@@ -124,7 +124,8 @@ describe('a cell', () => {
 
   test('declares names again with another type', async () => {
     const forms = ['var v = 1', 'let v = "two"', 'const v = [3]', 'function v() { return 4 }', 'class v { five = 5 }', 'enum v { six = 6 }', 'const { v } = { v: 7 }', 'import v from "node:os"'];
-    for (const first of forms) for (const second of forms) assert.equal((await kernel.run(`${first}`)).error ?? (await kernel.run(second)).error, undefined, `${first}; ${second}`);
+    // Steps of 1, 2 and 3 through the ring of forms: each of them after several others.
+    for (const step of [1, 2, 3]) for (let i = 0; i < forms.length; i++) assert.equal((await kernel.run(forms[(step * i) % forms.length])).error, undefined, forms[(step * i) % forms.length]);
     assert.equal(await kernel.value('const v = true', 'typeof v'), 'boolean');
   });
 

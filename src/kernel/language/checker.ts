@@ -43,6 +43,8 @@ export interface Completion {
 export class CellChecker {
   private readonly converter: Converter;
   private declarations = '';
+  /** Namespaces by name. The converter forgets them one cell later, so they are kept here. */
+  private readonly namespaces = new Map<string, string>();
   private readonly declaredPreloads = new Set<string>();
 
   /** `cwd`: the notebook's folder, from where its imports are resolved. */
@@ -54,14 +56,14 @@ export class CellChecker {
   check(source: string, name: string): Checked {
     const code = withoutExports(source);
     const used = this.declarePreloads(code);
-    const { diagnostics, declOutput } = this.converter.convert(ambient + this.declarations, code);
+    const { diagnostics, declOutput } = this.converter.convert(this.before, code);
     const errors = diagnostics.filter(({ category }) => category === ts.DiagnosticCategory.Error);
     const unchecked = /^\s*\/\/\s*@ts-nocheck\b/.test(source);
     if (errors.length > 0 && !unchecked) return { problems: asProblems(errors, source) };
 
     const typeOnly = errors.length > 0 ? new Set<string>() : typeOnlyImports();
     const { js, map } = emitCell(code, typeOnly, `${name}.ts`);
-    this.declarations = declOutput ?? this.declarations + untyped(code);
+    this.remember(code, declOutput ?? this.declarations + untyped(code));
     return { js, map, preloads: used.filter((name) => !preloads.get(name)!.typeOnly) };
   }
 
@@ -69,7 +71,7 @@ export class CellChecker {
   review(source: string): Problem[] {
     const checked = this.check(source, 'cell');
     if (!('problems' in checked)) return [];
-    this.declarations += untyped(withoutExports(source));
+    this.remember(source, this.declarations + untyped(withoutExports(source)));
     return checked.problems;
   }
 
@@ -77,7 +79,7 @@ export class CellChecker {
   complete(source: string, position: number): Completion {
     const code = withoutExports(source);
     this.declarePreloads(code);
-    const { start, end, candidates } = this.converter.complete(ambient + this.declarations + pending(this.declaredPreloads), code, position);
+    const { start, end, candidates } = this.converter.complete(this.before + pending(this.declaredPreloads), code, position);
     return { start, end, matches: candidates.filter((name) => !name.startsWith('__tslab')) };
   }
 
@@ -85,12 +87,27 @@ export class CellChecker {
   inspect(source: string, position: number): string | undefined {
     const code = withoutExports(source);
     this.declarePreloads(code);
-    const info = this.converter.inspect(ambient + this.declarations, code, position) as ReturnType<Converter['inspect']> | undefined;
+    const info = this.converter.inspect(this.before, code, position) as ReturnType<Converter['inspect']> | undefined;
     return info && printQuickInfo(info);
   }
 
   close(): void {
     this.converter.close();
+  }
+
+  /** All declarations that a cell sees. */
+  private get before(): string {
+    return ambient + [...this.namespaces.values()].join('\n') + this.declarations;
+  }
+
+  private remember(code: string, declarations: string): void {
+    for (const name of declaredNames(code)) this.namespaces.delete(name);
+    const file = ts.createSourceFile('before.d.ts', declarations, ts.ScriptTarget.ESNext, true, ts.ScriptKind.TS);
+    const namespaces = file.statements.filter((statement) => ts.isModuleDeclaration(statement) && ts.isIdentifier(statement.name));
+    for (const namespace of namespaces as import('@tslab/typescript-for-tslab').ModuleDeclaration[]) {
+      this.namespaces.set(namespace.name.text, (this.namespaces.get(namespace.name.text) ?? '') + namespace.getText(file));
+    }
+    this.declarations = namespaces.reduceRight((text, { pos, end }) => text.slice(0, pos) + text.slice(end), declarations);
   }
 
   private declarePreloads(code: string): string[] {
