@@ -7,6 +7,7 @@ import {
   asFloat32, elementCount, isFloat, openSafetensors, openShards, reusedScratch, writeAtomically, writeSafetensors,
   type Scratch, type StoredTensor, type TensorInfo, type TensorSource, type TensorToWrite,
 } from './safetensors.js';
+import { isLegacyTorch, openLegacyTorchCheckpoint } from './torch-legacy.js';
 import { isZip, openTorchCheckpoint } from './torch-zip.js';
 import { canWiden, widen } from './widen.js';
 
@@ -28,7 +29,8 @@ export function openCheckpoint(path: string): TensorSource {
   }
   if (path.endsWith('.index.json')) return openShards(path, openCheckpoint);
   if (path.endsWith('.safetensors')) return openSafetensors(path);
-  return isZip(path) ? openTorchCheckpoint(path) : openSafetensors(path);
+  if (isZip(path)) return openTorchCheckpoint(path);
+  return isLegacyTorch(path) ? openLegacyTorchCheckpoint(path) : openSafetensors(path);
 }
 
 /** The tensors of `source` with `prefix.` before their keys. */
@@ -40,6 +42,7 @@ export function prefixed(source: TensorSource, prefix: string): TensorSource {
     tensors: new Map([...source.tensors].map(([key, info]) => [start + key, info])),
     read: (key) => source.read(key.slice(start.length)),
     readRaw: (key, scratch) => source.readRaw?.(key.slice(start.length), scratch),
+    locate: (key) => source.locate?.(key.slice(start.length)),
     close: () => source.close(),
   };
 }
@@ -65,6 +68,7 @@ export function merged(sources: readonly TensorSource[], { override = false } = 
     tensors: new Map([...owners].map(([key, owner]) => [key, owner.tensors.get(key)!])),
     read: (key) => ownerOf(key).read(key),
     readRaw: (key, scratch) => ownerOf(key).readRaw?.(key, scratch),
+    locate: (key) => ownerOf(key).locate?.(key),
     close: () => sources.forEach((source) => source.close()),
   };
 }

@@ -48,6 +48,8 @@ export interface TensorSource {
   read(key: string): StoredTensor;
   /** The stored bytes in scratch memory, without a copy of their own; absent, or undefined for a tensor, where there are only values. */
   readRaw?(key: string, scratch: Scratch): RawTensor | undefined;
+  /** Where a tensor's bytes lie, for a reader that maps files into memory; absent, or undefined, where they lie in no file as they are. */
+  locate?(key: string): { file: string; offset: number } | undefined;
   close(): void;
 }
 
@@ -208,6 +210,10 @@ export function openSafetensors(file: string): TensorSource {
       return { dtype, shape, values: decodeValues(dtype, bytes) };
     },
     readRaw,
+    locate(key) {
+      const info = header.tensors.get(key);
+      return info && { file, offset: header.dataStart + info.begin };
+    },
     close() {
       if (open) closeSync(fd);
       open = false;
@@ -241,7 +247,7 @@ export function openShards(indexFile: string, open: (file: string) => TensorSour
         if (index.weight_map[key] !== shardName) throw new Error(`${shardName} holds "${key}", which ${indexFile} does not place there.`);
       }
     }
-    return { name: indexFile, metadata: {}, tensors, read: (key) => shardOf(key).read(key), readRaw: (key, scratch) => shardOf(key).readRaw?.(key, scratch), close };
+    return { name: indexFile, metadata: {}, tensors, read: (key) => shardOf(key).read(key), readRaw: (key, scratch) => shardOf(key).readRaw?.(key, scratch), locate: (key) => shardOf(key).locate?.(key), close };
     function shardOf(key: string): TensorSource {
       const shard = shards.get(index.weight_map![key]);
       if (!shard) throw new Error(`${indexFile} has no tensor "${key}".`);

@@ -8,6 +8,7 @@ import { kernelError, type Engine, type KernelName } from './engine.js';
 interface Addon {
   names: string;
   setThreads(count: number): boolean;
+  mapFile(file: string): ArrayBuffer | undefined;
   call(kernel: number, numbers: Float64Array, ...tensors: unknown[]): number;
 }
 
@@ -31,6 +32,11 @@ export function loadNative(threads: number): Engine {
     name: 'native',
     variant: processor,
     threads,
+    mapFile(file) {
+      const memory = addon.mapFile(file);
+      if (!memory) throw new Error(`${file} could not be mapped into memory. It must be a regular file that is not empty.`);
+      return memory;
+    },
     allocate: (bytes) => ({ buffer: new ArrayBuffer(bytes), offset: 0, bytes }),
     call(kernel, tensors, numbers) {
       for (let i = 0; i < numbers.length; i++) arguments64[i] = numbers[i];

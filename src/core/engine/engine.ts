@@ -1,5 +1,5 @@
 /** The two engines, native and WebAssembly, behind one interface: memory that kernels can reach, and kernels by name. */
-export type Values = Float32Array | Int32Array | Uint8Array;
+export type Values = Float32Array | Int32Array | Uint16Array | Uint8Array;
 
 /** A kernel of `native/kernels.h`; its comment there names pointers and numbers. */
 export type KernelName =
@@ -7,7 +7,7 @@ export type KernelName =
   | 'rms_norm' | 'rms_norm_grad_input' | 'rms_norm_grad_weight' | 'layer_norm' | 'layer_norm_grad_input' | 'layer_norm_grad_params'
   | 'group_norm' | 'group_norm_grad_input' | 'group_norm_grad_params' | 'unary' | 'binary' | 'activation' | 'activation_grad' | 'gated'
   | 'gated_grad' | 'select' | 'sum' | 'sum_of_squares' | 'max' | 'softmax' | 'copy' | 'fill' | 'gather' | 'scatter_add' | 'upsample' | 'upsample_grad'
-  | 'cross_entropy' | 'cross_entropy_grad' | 'adamw' | 'peak';
+  | 'cross_entropy' | 'cross_entropy_grad' | 'adamw' | 'packed_product' | 'packed_rows' | 'pack' | 'peak';
 
 /** A piece of memory; `bytes` is its whole length. */
 export interface Block {
@@ -21,6 +21,8 @@ export interface Engine {
   /** Which of its variants runs, for records: 'relaxed-simd', the processor the addon was built for. */
   readonly variant: string;
   readonly threads: number;
+  /** A file as memory, read by the system when it is touched; undefined where the engine cannot reach such memory. */
+  mapFile?(file: string): ArrayBuffer;
   /** New memory, not cleared. Throws, with a remedy, when there is none. */
   allocate(bytes: number): Block;
   /** Runs a kernel; null stands for an optional tensor that is absent. Throws when the kernel refuses its arguments. */

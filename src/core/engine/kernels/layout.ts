@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { size, type DreamBackend } from '../dream-backend.js';
+import { packedFormats, size, type DreamBackend } from '../dream-backend.js';
 import { collapse, strides } from './strides.js';
 import { isFloat, isWord, type KernelTable } from './table.js';
 
@@ -188,6 +188,11 @@ export const layoutKernels: KernelTable = {
   DreamEmbedding: (backend, { table, ids }) => {
     const [vocab, dim] = table.shape;
     const y = backend.output([...ids.shape, dim]);
+    const packed = backend.packed(table);
+    if (packed) {
+      backend.run('packed_rows', [packed.data, packed.scales, backend.values(ids), backend.floats(y)], [size(ids.shape), vocab, dim, packedFormats.indexOf(packed.format)]);
+      return y;
+    }
     backend.run('gather', [backend.floats(table), backend.values(ids), backend.floats(y)], [size(ids.shape), dim, vocab]);
     return y;
   },

@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
-import { size, type DreamBackend } from '../dream-backend.js';
+import { packedFormats, size, type DreamBackend, type Packed } from '../dream-backend.js';
 import { isFloat, type KernelTable } from './table.js';
 import { unaryOps } from './elementwise.js';
 
@@ -18,6 +18,19 @@ interface Product {
 export function gemm(backend: DreamBackend, a: Float32Array, b: Float32Array, c: Float32Array, product: Product): void {
   const { batch = 1, strides = [0, 0, 0], m, n, k, transposeA = false, transposeB = false, bias = null } = product;
   backend.run('gemm', [a, b, c, bias], [batch, ...strides, m, n, k, transposeA ? m : k, transposeB ? k : n, n, +transposeA, +transposeB, 0]);
+}
+
+/** The same with a packed matrix [rows, columns] on the right: x […, columns] with its transpose, or x […, rows] with itself. */
+function packedProduct(backend: DreamBackend, x: tf.TensorInfo, weight: tf.TensorInfo, { format, data, scales }: Packed, transposed: boolean, bias?: tf.TensorInfo): tf.TensorInfo {
+  const [rows, columns] = weight.shape;
+  const lead = x.shape.slice(0, -1);
+  const y = backend.output([...lead, transposed ? rows : columns]);
+  backend.run(
+    'packed_product',
+    [backend.floats(x), data, scales, backend.floats(y), bias ? backend.floats(bias) : null],
+    [size(lead), rows, columns, packedFormats.indexOf(format), transposed ? 0 : 1],
+  );
+  return y;
 }
 
 /** Batched product of [..., m, k] and [..., k, n]; leading axes are equal, or one side has a single matrix. */
@@ -46,7 +59,11 @@ function batchMatMul(backend: DreamBackend, a: tf.TensorInfo, b: tf.TensorInfo, 
 }
 
 export const matmulKernels: KernelTable = {
-  BatchMatMul: (backend, { a, b }, { transposeA, transposeB }) => (isFloat(a, b) ? batchMatMul(backend, a, b, transposeA, transposeB) : undefined),
+  BatchMatMul: (backend, { a, b }, { transposeA, transposeB }) => {
+    const packed = backend.packed(b);
+    if (packed && !transposeA && size(b.shape.slice(0, -2)) === 1) return packedProduct(backend, a, { ...b, shape: b.shape.slice(-2) }, packed, transposeB);
+    return isFloat(a, b) ? batchMatMul(backend, a, b, transposeA, transposeB) : undefined;
+  },
 
   _FusedMatMul: (backend, { a, b, bias, preluActivationWeights }, { transposeA, transposeB, activation }) => {
     const op = activation === 'linear' ? undefined : unaryOps.indexOf(activation);
@@ -58,6 +75,8 @@ export const matmulKernels: KernelTable = {
   },
 
   DreamLinear: (backend, { x, weight, bias }) => {
+    const packed = backend.packed(weight);
+    if (packed) return packedProduct(backend, x, weight, packed, true, bias);
     const [n, k] = weight.shape;
     const y = backend.output([...x.shape.slice(0, -1), n]);
     gemm(backend, backend.floats(x), backend.floats(weight), backend.floats(y), {

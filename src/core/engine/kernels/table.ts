@@ -19,7 +19,8 @@ export function registerKernels(backendName: string, table: KernelTable): void {
       kernelName,
       backendName,
       kernelFunc: (call) => {
-        const result = kernel(call.backend as DreamBackend, call.inputs as unknown as Inputs, (call.attrs ?? {}) as Attributes);
+        const backend = call.backend as DreamBackend;
+        const result = backend.attempt(() => kernel(backend, call.inputs as unknown as Inputs, (call.attrs ?? {}) as Attributes));
         return result ?? stock.kernelFunc(call);
       },
     });

@@ -1,6 +1,10 @@
 // The engine as a Node addon.
 #define _GNU_SOURCE
 #include <node_api.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include "kernels.h"
 #include "threads.h"
 
@@ -44,12 +48,38 @@ static napi_value js_call(napi_env env, napi_callback_info info) {
   return result;
 }
 
+static void unmap(napi_env env, void *memory, void *length) {
+  (void)env;
+  munmap(memory, (size_t)(uintptr_t)length);
+}
+
+// mapFile(path): the file's bytes as an ArrayBuffer, or undefined. Writing to it changes a private copy.
+static napi_value js_map_file(napi_env env, napi_callback_info info) {
+  size_t count = 1, length = 0;
+  napi_value argument, result = 0;
+  char path[4096];
+  struct stat status;
+  napi_get_cb_info(env, info, &count, &argument, 0, 0);
+  if (napi_get_value_string_utf8(env, argument, path, sizeof path, &length) != napi_ok) return 0;
+  int file = open(path, O_RDONLY);
+  if (file < 0) return 0;
+  if (fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0) {
+    size_t bytes = (size_t)status.st_size;
+    void *memory = mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
+    if (memory != MAP_FAILED && napi_create_external_arraybuffer(env, memory, bytes, unmap, (void *)(uintptr_t)bytes, &result) != napi_ok) munmap(memory, bytes);
+  }
+  close(file);
+  return result;
+}
+
 NAPI_MODULE_INIT() {
   napi_value value;
   napi_create_function(env, "call", NAPI_AUTO_LENGTH, js_call, 0, &value);
   napi_set_named_property(env, exports, "call", value);
   napi_create_function(env, "setThreads", NAPI_AUTO_LENGTH, js_set_threads, 0, &value);
   napi_set_named_property(env, exports, "setThreads", value);
+  napi_create_function(env, "mapFile", NAPI_AUTO_LENGTH, js_map_file, 0, &value);
+  napi_set_named_property(env, exports, "mapFile", value);
   napi_create_string_utf8(env, kernel_names, NAPI_AUTO_LENGTH, &value);
   napi_set_named_property(env, exports, "names", value);
   return exports;

@@ -122,6 +122,17 @@ static void layout_calls(void) {
   NUMBERS(batch, tokens, heads, 2 * half, 0, below(2)), invoke(k_rope, "rope");
 }
 
+static void packed_calls(void) {
+  int64_t m = below(2) ? some(5) : some(40), rows = some(70), columns = 32 * some(8), kind = below(4), back = below(2);
+  if (kind < INT8) columns -= below(31);
+  int64_t bytes = kind < INT8 ? 2 * rows * columns : kind == INT8 ? rows * columns : rows * columns / 2, groups = rows * columns / GROUP;
+  floats(m * (back ? rows : columns)), floats(ceil_div(bytes, 4)), floats(groups), floats(m * (back ? columns : rows));
+  if (!back) floats(rows); else none();
+  NUMBERS(m, rows, columns, kind, back), invoke(k_packed_product, "packed_product");
+  floats(ceil_div(bytes, 4)), floats(groups), ids(m, rows), floats(m * columns), NUMBERS(m, rows, columns, kind), invoke(k_packed_rows, "packed_rows");
+  if (kind >= INT8) floats(rows * columns), floats(ceil_div(bytes, 4)), floats(groups), NUMBERS(rows, columns, kind), invoke(k_pack, "pack");
+}
+
 int main(int argc, char **argv) {
   int rounds = argc > 1 ? atoi(argv[1]) : 100;
   if (!set_threads(argc > 2 ? atoi(argv[2]) : 2)) return 1;
@@ -132,6 +143,7 @@ int main(int argc, char **argv) {
     norm_calls();
     element_calls();
     layout_calls();
+    packed_calls();
   }
   printf("%d\n", calls);
   return 0;
