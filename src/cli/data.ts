@@ -102,8 +102,12 @@ const actions: Record<string, (rest: string[], args: Arguments, signal: AbortSig
     }
     intake.finish();
     const problems = intake.problems.map(({ message }) => message);
-    if (values.json) console.log(JSON.stringify({ records, pictures, problems }));
-    else console.log([`${records} records, ${pictures} pictures, ${problems.length} problems`, ...problems].join('\n'));
+    const { missing } = intake;
+    if (values.json) console.log(JSON.stringify({ records, pictures, missing, problems }));
+    else {
+      console.log([`${records} records, ${pictures} pictures, ${missing.length} missing pictures, ${problems.length} problems`, ...problems].join('\n'));
+      if (missing.length > 0) console.log(`missing, left out: ${missing.slice(0, 10).join(', ')}${missing.length > 10 ? ', …' : ''}`);
+    }
   },
 
   async sheet(_rest, { values }) {

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { ImageRef } from '../types.js';
 import type { Scene } from '../scenes.js';
-import { Checker, Intake } from './intake.js';
+import { Checker, Intake, type ResolvePicture } from './intake.js';
 
 /** A COCO picture with its captions and, where the file has them, its objects. */
 export interface CocoImage {
@@ -17,7 +17,7 @@ export interface CocoImage {
  * A COCO file of captions or of instances: `{ images, annotations, categories? }`. An annotation or picture that is wrong is a malformed record of
  * its own; its place is named by its position in the list.
  */
-export function readCoco(file: string, resolve: (name: string) => ImageRef, intake = new Intake()): CocoImage[] {
+export function readCoco(file: string, resolve: ResolvePicture, intake = new Intake()): CocoImage[] {
   const whole = new Checker({ file });
   const root = whole.object(whole.json(readFileSync(file, 'utf8')), 'file');
   const byId = new Map<number, CocoImage>();
@@ -27,7 +27,7 @@ export function readCoco(file: string, resolve: (name: string) => ImageRef, inta
       const { id, file_name, width, height } = check.object(value, 'image');
       const key = check.number(id, 'id');
       if (byId.has(key)) check.fail(`id ${key} is given twice`);
-      byId.set(key, { id: key, image: resolve(check.text(file_name, 'file_name')), width: check.number(width, 'width'), height: check.number(height, 'height'), captions: [], objects: [] });
+      byId.set(key, { id: key, image: resolve(check.text(file_name, 'file_name')) ?? check.fail(`picture ${JSON.stringify(file_name)} is missing`), width: check.number(width, 'width'), height: check.number(height, 'height'), captions: [], objects: [] });
     }),
   );
   const categories = new Map<number, string>();

@@ -6,9 +6,9 @@ import { documentAt } from '../documents.js';
 import { conversationAt, instructInterleavedAt } from '../instructions.js';
 import type { TrainingRecord } from '../samples.js';
 import type { ImageRef, Question } from '../types.js';
-import { referenceTo } from './archive.js';
+import { openArchive, referenceTo } from './archive.js';
 import { readCoco, writeCoco } from './coco.js';
-import { Intake } from './intake.js';
+import { Intake, type ResolvePicture } from './intake.js';
 import { readLlava, writeLlava } from './llava.js';
 import { readMmbenchTsv, writeMmbenchTsv } from './mmbench-tsv.js';
 import { readInstructMmc4, readMmc4, writeMmc4 } from './mmc4.js';
@@ -30,16 +30,16 @@ export interface DatasetFiles {
 
 /** Records of a data set in its own order, one at a time. A COCO picture gives one pair for each caption; MMBench gives questions. */
 export async function* readDataset({ format, file, images }: DatasetFiles, intake = new Intake()): AsyncGenerator<TrainingRecord | Question> {
-  const resolve = resolver(images ?? dirname(file));
+  const resolve = () => resolver(images ?? dirname(file));
   switch (format) {
     case 'llava':
-      return yield* readLlava(file, resolve, intake);
+      return yield* readLlava(file, resolve(), intake);
     case 'mmc4':
-      return yield* readMmc4(file, resolve, intake);
+      return yield* readMmc4(file, resolve(), intake);
     case 'instruct-mmc4':
-      return yield* readInstructMmc4(file, resolve, intake);
+      return yield* readInstructMmc4(file, resolve(), intake);
     case 'coco':
-      for (const { id, image, captions } of readCoco(file, resolve, intake)) for (const [i, caption] of captions.entries()) yield { id: `${id}-${i}`, image, caption };
+      for (const { id, image, captions } of readCoco(file, resolve(), intake)) for (const [i, caption] of captions.entries()) yield { id: `${id}-${i}`, image, caption };
       return;
     case 'webdataset':
       return yield* readWebdataset(shardsOf(file), intake);
@@ -50,10 +50,20 @@ export async function* readDataset({ format, file, images }: DatasetFiles, intak
   }
 }
 
-/** Names pictures of an archive, and checks that they are there only when they are read. */
-function resolver(images: string): (name: string) => ImageRef {
+/**
+ * Finds pictures by name in a folder, tar or zip. A name that is not there is tried with the endings that downloaders give (MMC4 stores
+ * `a.png` as `a.jpg`).
+ */
+function resolver(images: string): ResolvePicture {
   if (!existsSync(images)) throw new Error(`${images} does not exist. Expected the folder, .tar or .zip that holds the pictures.`);
-  return (name) => referenceTo(images, name);
+  const archive = openArchive(images);
+  const names = new Set(archive.names);
+  archive.close();
+  return (name) => {
+    const stem = name.replace(/\.[^./]*$/, '');
+    const found = [name, `${stem}.jpg`, `${stem}.png`, `${stem}.webp`].find((each) => names.has(each));
+    return found === undefined ? undefined : referenceTo(images, found);
+  };
 }
 
 function shardsOf(path: string): string[] {

@@ -13,7 +13,7 @@ import { loadImage, readImage } from '../images.js';
 import { conversationAt, instructInterleavedAt } from '../instructions.js';
 import { toSample, type TrainingRecord } from '../samples.js';
 import { nanoTokenizer } from '../tokenizer.js';
-import type { ImageRef, Question } from '../types.js';
+import type { ImageRef, InterleavedDocument, Question } from '../types.js';
 import { closeArchives, openArchive } from './archive.js';
 import { readCoco } from './coco.js';
 import { formats, picturesOf, readDataset, writeDataset, type DatasetFiles, type Format } from './datasets.js';
@@ -151,6 +151,9 @@ describe('a malformed record', () => {
     assert.equal((await collect(readLlava(file, same, intake))).length, 2);
     const marks = write('marks.json', '[{"id":"1","conversations":[{"from":"human","value":"<image> what?"},{"from":"gpt","value":"a cat"}]}]');
     await assert.rejects(collect(readLlava(marks, same)), /marks\.json:1: 1 place-holders <image> and <dream>, but 0 pictures/);
+    const open = write('open.json', '[{"id":"1","conversations":[{"from":"human","value":"hi"},{"from":"gpt","value":"hi"},{"from":"human","value":"bye"}]}]');
+    await assert.rejects(collect(readLlava(open, same)), /open\.json:1: the last question has no answer/);
+    await assert.rejects(collect(readLlava(write('absent.json', `[${good}]`), () => undefined)), /absent\.json:1: picture "a\.png" is missing/);
     await assert.rejects(collect(readLlava(write('cut.json', `[${good},`), same)), /cut off/);
     await assert.rejects(collect(readLlava(write('object.json', '{"id":1}'), same)), /object\.json:1: expected a JSON list, found "{"/);
   });
@@ -220,6 +223,17 @@ describe('archives', () => {
     await assert.rejects(readImage(join(folder, 'broken.png')), /broken\.png is not a picture/);
     const tar = write('one.tar', await makeTar([{ name: 'a.png', bytes: Uint8Array.of(1) }]));
     await assert.rejects(readImage(`${tar}!/b.png`), /one\.tar has no file "b\.png"/);
+  });
+
+  test('may lack pictures of MMC4, which are left out and counted, and hold others under another ending', async () => {
+    await makeTar([{ name: 'a.jpg', bytes: Uint8Array.of(1) }]).then((bytes) => write('web.tar', bytes));
+    const info = (image_name: string) => ({ image_name, matched_text_index: 0 });
+    const file = write('web.jsonl', `${JSON.stringify({ text_list: ['a cat.'], image_info: [info('a.png'), info('gone.png')], similarity_matrix: [[0.5], [0.1]] })}\n`);
+    const intake = new Intake();
+    const [record] = await collect(readDataset({ format: 'mmc4', file, images: join(folder, 'web.tar') }, intake));
+    assert.deepEqual(picturesOf(record), [`${join(folder, 'web.tar')}!/a.jpg`]);
+    assert.deepEqual((record as InterleavedDocument).similarity_matrix, [[0.5]]);
+    assert.deepEqual(intake.missing, [`${file}:1: gone.png`]);
   });
 
   test('hold MMC4 documents gzipped and zipped as they are published', async () => {

@@ -1,3 +1,5 @@
+import type { ImageRef } from '../types.js';
+
 /** Where a record stands in the files it was read from. */
 export interface Place {
   file: string;
@@ -15,6 +17,9 @@ export class MalformedRecord extends Error {
   }
 }
 
+/** Finds the picture that a record names; undefined when there is none of that name. */
+export type ResolvePicture = (name: string) => ImageRef | undefined;
+
 /** What to do with malformed records: `stop` at the first, or skip them as long as they are at most this share of all. */
 export type MalformedPolicy = 'stop' | { skipUpTo: number };
 
@@ -22,6 +27,8 @@ export type MalformedPolicy = 'stop' | { skipUpTo: number };
 export class Intake {
   accepted = 0;
   readonly problems: MalformedRecord[] = [];
+  /** Pictures that a record names but that could not be found, where the format lets the record go on without them. */
+  readonly missing: string[] = [];
 
   constructor(readonly policy: MalformedPolicy = 'stop') {
     if (policy !== 'stop' && !(policy.skipUpTo >= 0 && policy.skipUpTo < 1)) throw new Error(`Expected a share of 0 to 1 to skip up to, found ${policy.skipUpTo}.`);

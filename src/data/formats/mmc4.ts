@@ -1,37 +1,38 @@
 import { writeFileSync } from 'node:fs';
 import type { ImageInfo, ImageRef, InstructInterleaved, InterleavedDocument } from '../types.js';
-import { Checker, Intake } from './intake.js';
+import { Checker, Intake, type ResolvePicture } from './intake.js';
 import { lines } from './text-files.js';
 
 /**
  * MMC4: one document a line, `{ text_list, image_info: [{ image_name, matched_text_index, matched_sim, … }], similarity_matrix?, url? }`; plain,
- * `.gz` or `.zip`. `resolve` turns an image name into a picture, or into undefined when the picture could not be had: such pictures are left out and
- * the text is kept, as in the original data set.
+ * `.gz` or `.zip`. Many pictures of the web could not be had: those that `resolve` does not find are left out and counted (`intake.missing`), the text
+ * is kept.
  */
-export async function* readMmc4(file: string, resolve: (name: string) => ImageRef | undefined, intake = new Intake()): AsyncGenerator<InterleavedDocument> {
+export async function* readMmc4(file: string, resolve: ResolvePicture, intake = new Intake()): AsyncGenerator<InterleavedDocument> {
   for await (const { text, line } of lines(file)) {
     const check = new Checker({ file, line });
-    const record = intake.take(() => parseDocument(check, check.object(check.json(text), 'document'), resolve, line));
+    const record = intake.take(() => parseDocument(check, check.object(check.json(text), 'document'), resolve, line, intake));
     if (record) yield record;
   }
   intake.finish();
 }
 
 /** InstructMMC4: the same with the `instruction` that asks for the document. */
-export async function* readInstructMmc4(file: string, resolve: (name: string) => ImageRef | undefined, intake = new Intake()): AsyncGenerator<InstructInterleaved> {
+export async function* readInstructMmc4(file: string, resolve: ResolvePicture, intake = new Intake()): AsyncGenerator<InstructInterleaved> {
   for await (const { text, line } of lines(file)) {
     const check = new Checker({ file, line });
     const record = intake.take(() => {
       const value = check.object(check.json(text), 'document');
-      return { ...parseDocument(check, value, resolve, line), instruction: check.text(value.instruction, 'instruction') };
+      return { ...parseDocument(check, value, resolve, line, intake), instruction: check.text(value.instruction, 'instruction') };
     });
     if (record) yield record;
   }
   intake.finish();
 }
 
-function parseDocument(check: Checker, value: Record<string, unknown>, resolve: (name: string) => ImageRef | undefined, line: number): InterleavedDocument {
+function parseDocument(check: Checker, value: Record<string, unknown>, resolve: ResolvePicture, line: number, intake: Intake): InterleavedDocument {
   const text_list = check.list(value.text_list, 'text_list').map((text, i) => check.text(text, `text_list[${i}]`));
+  const keptRows: number[] = [];
   const image_info = check.list(value.image_info, 'image_info').flatMap((item, i): ImageInfo[] => {
     const what = `image_info[${i}]`;
     const info = check.object(item, what);
@@ -40,7 +41,11 @@ function parseDocument(check: Checker, value: Record<string, unknown>, resolve: 
     const matched_sim = info.matched_sim === undefined ? undefined : check.number(info.matched_sim, `${what}.matched_sim`);
     if (matched_sim !== undefined && Math.abs(matched_sim) > 1.001) check.fail(`${what}.matched_sim: expected a cosine, found ${matched_sim}`);
     const image_name = resolve(name);
-    if (image_name === undefined) return [];
+    if (image_name === undefined) {
+      intake.missing.push(`${check.place.file}:${line}: ${name}`);
+      return [];
+    }
+    keptRows.push(i);
     return [{ image_name, matched_text_index, ...(matched_sim === undefined ? {} : { matched_sim }), ...(typeof info.raw_url === 'string' ? { raw_url: info.raw_url } : {}) }];
   });
   const record: InterleavedDocument = { id: typeof value.id === 'string' ? value.id : String(line), text_list, image_info };
@@ -49,11 +54,12 @@ function parseDocument(check: Checker, value: Record<string, unknown>, resolve: 
     const numImages = (value.image_info as unknown[]).length;
     const rows = check.list(value.similarity_matrix, 'similarity_matrix');
     if (rows.length !== numImages) check.fail(`similarity_matrix: expected ${numImages} rows, one for each picture, found ${rows.length}`);
-    record.similarity_matrix = rows.map((row, i) => {
+    const matrix = rows.map((row, i) => {
       const numbers = check.list(row, `similarity_matrix[${i}]`).map((each, j) => check.number(each, `similarity_matrix[${i}][${j}]`));
       if (numbers.length !== text_list.length) check.fail(`similarity_matrix[${i}]: expected ${text_list.length} values, one for each sentence, found ${numbers.length}`);
       return numbers;
     });
+    record.similarity_matrix = keptRows.map((i) => matrix[i]);
   }
   return record;
 }
