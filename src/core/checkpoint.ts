@@ -8,7 +8,6 @@ import {
   type Scratch, type StoredTensor, type TensorInfo, type TensorSource, type TensorToWrite,
 } from './safetensors.js';
 import { isLegacyTorch, openLegacyTorchCheckpoint } from './torch-legacy.js';
-import { isLegacyTorch, openLegacyTorchCheckpoint } from './torch-legacy.js';
 import { isZip, openTorchCheckpoint } from './torch-zip.js';
 import { canWiden, widen } from './widen.js';
 
