@@ -41,6 +41,8 @@ export interface AttentionOptions {
   causal?: boolean;
   /** [batch or 1, 1, tokens or 1, keys], added to the scores. Finite: use -1e9 to hide a key. Nothing is differentiated through it. */
   bias?: tf.Tensor4D;
+  /** Only so many first rows of k and v hold something, for a cache with room (one sequence, no gradients). Default: all. */
+  keys?: number;
 }
 
 /**
@@ -48,14 +50,15 @@ export interface AttentionOptions {
  * -> [batch, tokens, heads·headDim].
  */
 export function attention(q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D, options: AttentionOptions): tf.Tensor3D {
-  const { numHeads, numKvHeads = numHeads, causal = false, bias } = options;
   const [batch, tokens, dim] = q.shape;
+  const rows = k.shape[1];
+  const { numHeads, numKvHeads = numHeads, causal = false, bias, keys = rows } = options;
   const headDim = dim / numHeads;
-  const keys = k.shape[1];
-  const fits = (t: tf.Tensor) => t.rank === 3 && t.shape[0] === batch && t.shape[1] === keys && t.shape[2] === headDim * numKvHeads;
+  const fits = (t: tf.Tensor) => t.rank === 3 && t.shape[0] === batch && t.shape[1] === rows && t.shape[2] === headDim * numKvHeads;
   const oneOr = (size: number, found: number) => found === 1 || found === size;
   if (
     q.rank !== 3 || !Number.isInteger(headDim) || !fits(k) || !fits(v) || numHeads % numKvHeads !== 0 || (causal && tokens > keys) ||
+    (keys !== rows && !(batch === 1 && keys < rows)) ||
     (bias && (bias.rank !== 4 || !oneOr(batch, bias.shape[0]) || bias.shape[1] !== 1 || !oneOr(tokens, bias.shape[2]) || bias.shape[3] !== keys))
   ) {
     shapeError(
@@ -65,7 +68,7 @@ export function attention(q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D, option
       { q, k, v, bias },
     );
   }
-  const attributes = { numHeads, numKvHeads, causal, scale: 1 / Math.sqrt(headDim) };
+  const attributes: Attributes = { numHeads, numKvHeads, causal, scale: 1 / Math.sqrt(headDim), keys };
   const [y, logSumExp] = run('DreamAttention', { q, k, v, bias }, attributes) as tf.Tensor[];
   logSumExp.dispose();
   return y as tf.Tensor3D;
@@ -74,15 +77,13 @@ export function attention(q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D, option
 /** The probabilities that `attention` mixes values with: [batch, heads, tokens, keys]. For looking at; not fused. */
 export function attentionWeights(q: tf.Tensor3D, k: tf.Tensor3D, { numHeads, numKvHeads = numHeads, causal = false, bias }: AttentionOptions): tf.Tensor4D {
   const scale = 1 / Math.sqrt(q.shape[2] / numHeads);
-  return tf.tidy(() => tf.softmax(scores(q, k, bias, { numHeads, numKvHeads, causal, scale })));
+  return tf.tidy(() => tf.softmax(scores(q, k, bias, { numHeads, numKvHeads, causal, scale, keys: k.shape[1] })));
 }
 
-interface Attributes {
-  numHeads: number;
-  numKvHeads: number;
-  causal: boolean;
-  scale: number;
-}
+type Attributes = Required<Pick<AttentionOptions, 'numHeads' | 'numKvHeads' | 'causal' | 'keys'>> & { scale: number };
+
+/** The rows of a key or value tensor that hold something. */
+const held = (x: tf.Tensor3D, { keys }: Attributes): tf.Tensor3D => (x.shape[1] === keys ? x : x.slice([0, 0, 0], [-1, keys, -1]));
 
 /** [batch, tokens, heads·headDim] -> [batch, kvHeads, (heads / kvHeads)·tokens, headDim]: the heads that share keys lie below each other. */
 function splitHeads(x: tf.Tensor3D, numHeads: number, numKvHeads: number): tf.Tensor4D {
@@ -119,10 +120,10 @@ function scores(q: tf.Tensor3D, k: tf.Tensor3D, bias: tf.Tensor4D | undefined, {
 defineKernel('DreamAttention', ({ q, k, v, bias }, attributes: Attributes) => {
   const { numKvHeads } = attributes;
   const tokens = q.shape[1];
-  const s = scores(q, k, bias, attributes);
+  const s = scores(q, held(k, attributes), bias, attributes);
   const logSumExp = s.logSumExp(3);
   const probabilities = s.sub<tf.Tensor4D>(logSumExp.expandDims(3)).exp();
-  const mixed: tf.Tensor4D = tf.matMul(byKvHead(probabilities, numKvHeads), splitHeads(v, numKvHeads, numKvHeads));
+  const mixed: tf.Tensor4D = tf.matMul(byKvHead(probabilities, numKvHeads), splitHeads(held(v, attributes), numKvHeads, numKvHeads));
   return [joinHeads(mixed, tokens), logSumExp];
 });
 
@@ -134,6 +135,7 @@ function byKvHead(x: tf.Tensor4D, numKvHeads: number): tf.Tensor4D {
 
 defineGradient('DreamAttention', { inputs: 'all', outputs: [true, true] }, (dy, saved, attributes) => {
   const [q, k, v] = saved;
+  if (k.shape[1] !== attributes.keys) throw new Error('attention: a cache with room has no gradient. Take gradients of a pass without a cache.');
   const bias = saved.length === 6 ? saved[3] : undefined;
   const [y, logSumExp] = saved.slice(-2);
   return shared(['q', 'k', 'v'], () => run('DreamAttentionGrad', { q, k, v, bias, y, logSumExp, dy }, attributes) as tf.Tensor[]);

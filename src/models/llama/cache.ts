@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
+import { cacheAppend } from '../../core/ops/index.js';
 
 /**
- * Keys (after the rotary embedding) and values of the tokens seen so far, layer by layer, [batch, tokens, kvHeads·headDim] each.
- * Holds its tensors until `dispose`.
+ * Keys (after the rotary embedding) and values of the tokens seen so far, layer by layer, [batch, tokens, kvHeads·headDim] each. For one
+ * sequence there is room behind them, where the backend writes new ones in place. Holds its tensors until `dispose`.
  */
 export class KvCache {
   #layers: { k: tf.Tensor3D; v: tf.Tensor3D }[] = [];
@@ -13,15 +14,17 @@ export class KvCache {
     return this.#length;
   }
 
-  /** Adds the keys and values of new tokens to one layer, and gives all of it. They stay the cache's. */
-  append(layer: number, k: tf.Tensor3D, v: tf.Tensor3D): { k: tf.Tensor3D; v: tf.Tensor3D } {
+  /** Adds the keys and values of new tokens to one layer, and gives all of it, of which the first `keys` rows count. They stay the cache's. */
+  append(layer: number, k: tf.Tensor3D, v: tf.Tensor3D): { k: tf.Tensor3D; v: tf.Tensor3D; keys: number } {
     const past = this.#layers[layer];
-    const joined = past ? { k: tf.concat([past.k, k], 1), v: tf.concat([past.v, v], 1) } : { k: k.clone(), v: v.clone() };
-    tf.keep(joined.k);
-    tf.keep(joined.v);
+    const join = (old: tf.Tensor3D | undefined, x: tf.Tensor3D) => {
+      if (x.shape[0] === 1) return cacheAppend(old, x, this.#length);
+      return old ? tf.concat([old, x], 1) : x.clone();
+    };
+    const joined = { k: tf.keep(join(past?.k, k)), v: tf.keep(join(past?.v, v)) };
     if (past) tf.dispose([past.k, past.v]);
     this.#layers[layer] = joined;
-    return joined;
+    return { ...joined, keys: this.#length + k.shape[1] };
   }
 
   /** Counts new tokens once all layers have them. */
@@ -29,10 +32,14 @@ export class KvCache {
     this.#length += tokens;
   }
 
-  /** Keys and values of one layer, still the cache's. */
+  /** A copy of the keys and values of one layer, which the caller disposes. */
   layer(index: number): { k: tf.Tensor3D; v: tf.Tensor3D } {
-    return this.#layers[index];
+    const { k, v } = this.#layers[index];
+    return { k: this.#held(k), v: this.#held(v) };
   }
+
+  /** Without the room behind what is held. */
+  #held = (x: tf.Tensor3D): tf.Tensor3D => x.slice([0, 0, 0], [-1, this.#length, -1]);
 
   /** Makes sequence i continue what sequence `rows[i]` was, as beam search needs it; more rows than before repeat sequences. */
   reorder(rows: readonly number[]): void {
@@ -40,7 +47,7 @@ export class KvCache {
     for (const layer of this.#layers) {
       for (const name of ['k', 'v'] as const) {
         const old = layer[name];
-        layer[name] = tf.keep(tf.gather(old, indices));
+        layer[name] = tf.keep(tf.tidy(() => tf.gather(this.#held(old), indices)));
         old.dispose();
       }
     }

@@ -118,8 +118,8 @@ function selfAttention(p: LlamaLayerParams['self_attn'], x: tf.Tensor3D, index: 
   const q = ops.rope(linear(p.q_proj, x), angles.cos, angles.sin, numHeads);
   const newK = ops.rope(linear(p.k_proj, x), angles.cos, angles.sin, numKvHeads);
   const newV = linear(p.v_proj, x);
-  const { k, v } = cache ? cache.append(index, newK, newV) : { k: newK, v: newV };
-  return linear(p.o_proj, ops.attention(q, k, v, { numHeads, numKvHeads, causal: true, bias }));
+  const { k, v, keys } = cache ? cache.append(index, newK, newV) : { k: newK, v: newV, keys: undefined };
+  return linear(p.o_proj, ops.attention(q, k, v, { numHeads, numKvHeads, causal: true, bias, keys }));
 }
 
 /** Attention probabilities of one layer for the states that enter it. hidden [batch, tokens, dim] -> [batch, heads, tokens, tokens] */

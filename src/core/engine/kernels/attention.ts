@@ -3,9 +3,10 @@ import { size } from '../dream-backend.js';
 import type { Attributes, KernelTable } from './table.js';
 
 /** As attention_arguments in native/attention.h reads them. */
-function attentionNumbers(q: tf.TensorInfo, k: tf.TensorInfo, bias: tf.TensorInfo | undefined, { numHeads, numKvHeads, causal, scale }: Attributes): number[] {
+function attentionNumbers(q: tf.TensorInfo, bias: tf.TensorInfo | undefined, attributes: Attributes): number[] {
+  const { numHeads, numKvHeads, causal, scale } = attributes;
   const [batch, tokens, width] = q.shape;
-  const keys = k.shape[1];
+  const { keys } = attributes;
   const [biasBatch, , biasRows] = bias?.shape ?? [1, 1, 1];
   const biasBatchStride = biasBatch > 1 ? biasRows * keys : 0;
   return [batch, tokens, keys, numHeads, numKvHeads, width / numHeads, causal ? 1 : 0, scale, biasBatchStride, biasRows > 1 ? keys : 0];
@@ -18,7 +19,7 @@ export const attentionKernels: KernelTable = {
     backend.run(
       'attention',
       [backend.floats(q), backend.floats(k), backend.floats(v), bias ? backend.floats(bias) : null, backend.floats(y), backend.floats(logSumExp)],
-      attentionNumbers(q, k, bias, attributes),
+      attentionNumbers(q, bias, attributes),
     );
     return [y, logSumExp];
   },
@@ -29,9 +30,23 @@ export const attentionKernels: KernelTable = {
     const dv = backend.output(v.shape);
     const delta = backend.output(logSumExp.shape);
     const tensors = [q, k, v, bias, y, logSumExp, dy, dq, dk, dv, delta].map((tensor) => (tensor ? backend.floats(tensor) : null));
-    backend.run('attention_grad', tensors, attentionNumbers(q, k, bias, attributes));
+    backend.run('attention_grad', tensors, attentionNumbers(q, bias, attributes));
     backend.disposeData(delta.dataId);
     return [dq, dk, dv];
+  },
+
+  DreamCacheAppend: (backend, { cache, x }, { length }) => {
+    const [, tokens, dim] = x.shape;
+    const needed = length + tokens;
+    if (cache && cache.shape[1] >= needed) {
+      backend.floats(cache).set(backend.floats(x), length * dim);
+      backend.incRef(cache.dataId);
+      return { dataId: cache.dataId, shape: cache.shape, dtype: cache.dtype };
+    }
+    const grown = backend.output([1, Math.max(64, 2 ** Math.ceil(Math.log2(needed + 1))), dim]);
+    if (cache) backend.floats(grown).set(backend.floats(cache).subarray(0, length * dim));
+    backend.floats(grown).set(backend.floats(x), length * dim);
+    return grown;
   },
 
   DreamRope: (backend, { x, cos, sin }, { numHeads, inverse }) => {
