@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import {
-  centerCrop, clipPreprocessing, diffusionPreprocessing, preprocess, resize, resizeShortSide, toImages, type Filter, type Preprocessing, type RgbImage,
+  centerCrop, clipPreprocessing, diffusionPreprocessing, preprocess, readPreprocessing, resize, resizeShortSide, toImages, type Filter, type Preprocessing, type RgbImage,
 } from '../../core/images.js';
 import type { Fixture } from './fixture.js';
 import type { Kind } from './kinds.js';
@@ -23,7 +23,7 @@ export const imageProcessingKind: Kind = {
 };
 
 function computed(fixture: Fixture, task: string, name: string, rest: string[], shape: readonly number[]): Found | undefined {
-  const clipSize = Number((fixture.json('preprocessor_config.json') as { size: { shortest_edge: number } }).size.shortest_edge);
+  const clip = readPreprocessing(fixture.json('preprocessor_config.json') as Record<string, unknown>);
   const result = (image: RgbImage, preprocessing: Preprocessing): Found => {
     if (rest[0] === 'pixel_values') return channelsFirst(preprocess(image, preprocessing), preprocessing.crop);
     const resized = resizeShortSide(image, preprocessing.shortSide!, preprocessing.filter);
@@ -32,13 +32,13 @@ function computed(fixture: Fixture, task: string, name: string, rest: string[], 
   };
   switch (task) {
     case 'clip':
-      return result(picture(fixture, name), clipPreprocessing(name.startsWith('full') ? shape[1] : clipSize));
+      return result(picture(fixture, name), name.startsWith('full') ? clipPreprocessing(shape[1]) : clip);
     case 'clip_crop_pads': {
       const [, height, width] = shape;
-      return result(picture(fixture, name), { ...clipPreprocessing(clipSize), shortSide: undefined, crop: { width, height } });
+      return result(picture(fixture, name), { ...clip, shortSide: undefined, crop: { width, height } });
     }
     case 'diffusion':
-      return result(picture(fixture, name), diffusionPreprocessing(clipSize));
+      return result(picture(fixture, name), diffusionPreprocessing(clip.crop.width));
     case 'pil': {
       const [height, width] = shape;
       return bytes(resize(picture(fixture, rest[0]), width, height, name.toLowerCase() as Filter));

@@ -122,6 +122,24 @@ describe('network inputs', () => {
   });
 });
 
+describe('readPreprocessing', () => {
+  const { mean, std } = images.clipPreprocessing(224);
+  const old = { crop_size: 224, do_center_crop: true, do_normalize: true, do_resize: true, image_mean: mean, image_std: std, resample: 3, size: 224 };
+
+  test('reads files of both forms', () => {
+    assert.deepEqual(images.readPreprocessing(old), images.clipPreprocessing(224));
+    const current = { ...old, size: { shortest_edge: 224 }, crop_size: { height: 224, width: 224 }, rescale_factor: 0.00392156862745098 };
+    assert.deepEqual(images.readPreprocessing(current), images.clipPreprocessing(224));
+    assert.equal(images.readPreprocessing({ ...old, do_resize: false }).shortSide, undefined);
+  });
+
+  test('refuses by name what it does not know', () => {
+    assert.throws(() => images.readPreprocessing({ ...old, resample: 5 }), /resample is 5\. Expected one of 0, 1, 2, 3, 4/);
+    assert.throws(() => images.readPreprocessing({ ...old, do_normalize: false }), /do_normalize is false/);
+    assert.throws(() => images.readPreprocessing({ ...old, size: { height: 224, width: 224 } }), /size is/);
+  });
+});
+
 describe('contactSheet', () => {
   const red = images.blankImage(12, 10, [255, 0, 0]);
 

@@ -24,6 +24,28 @@ export const clipPreprocessing = (size: number): Preprocessing => ({
   cropRounding: 'floor',
 });
 
+const resampleCodes: Record<number, Filter> = { 0: 'nearest', 1: 'lanczos', 2: 'bilinear', 3: 'bicubic', 4: 'box' };
+
+/** Reads the `preprocessor_config.json` of a CLIP checkpoint, of old (numbers as sizes) or new form. Refuses by name what would change the result. */
+export function readPreprocessing(json: Readonly<Record<string, any>>): Preprocessing {
+  const refuse = (key: string, expected: string): never => {
+    throw new Error(`preprocessor_config.json: ${key} is ${JSON.stringify(json[key])}. Expected ${expected}.`);
+  };
+  for (const key of ['do_center_crop', 'do_normalize', 'do_rescale', 'do_convert_rgb']) if (json[key] === false) refuse(key, 'true');
+  if (Math.abs((json.rescale_factor ?? 1 / 255) * 255 - 1) > 1e-12) refuse('rescale_factor', '1 / 255');
+  const rgb = (key: string): Rgb => (Array.isArray(json[key]) && json[key].length === 3 ? (json[key] as unknown as Rgb) : refuse(key, 'three numbers'));
+  const edge = (value: unknown): number => (Number.isInteger(value) ? (value as number) : refuse('size', 'a number, or shortest_edge'));
+  const { crop_size: crop } = json;
+  return {
+    ...(json.do_resize === false ? {} : { shortSide: edge(json.size?.shortest_edge ?? json.size) }),
+    filter: resampleCodes[json.resample ?? 3] ?? refuse('resample', `one of ${Object.keys(resampleCodes).join(', ')}`),
+    crop: typeof crop === 'number' ? { width: crop, height: crop } : crop?.width && crop?.height ? { width: crop.width, height: crop.height } : refuse('crop_size', 'a number, or width and height'),
+    mean: rgb('image_mean'),
+    std: rgb('image_std'),
+    cropRounding: 'floor',
+  };
+}
+
 /** Input of the autoencoder, in [-1, 1] (torchvision: Resize bilinear, CenterCrop, ToTensor, Normalize 0.5). */
 export const diffusionPreprocessing = (size: number): Preprocessing => ({
   shortSide: size,

@@ -141,8 +141,8 @@ const fidLayers = {
 };
 
 /**
- * The network that FID is defined on, from the user's copy of `pt_inception-2015-12-05` (safetensors, or a `.pth` as PyTorch 1.6 and
- * later write it). A file with other tensors is refused. `dim` chooses the layer as pytorch-fid does. Pictures are resized to 299×299
+ * The network that FID is defined on, from the user's copy of `pt_inception-2015-12-05` (the `.pth` that pytorch-fid downloads, or the same
+ * as safetensors). A file with other tensors is refused. `dim` chooses the layer as pytorch-fid does. Pictures are resized to 299×299
  * bilinearly without antialias, in floating point.
  */
 export function fidExtractor(path: string, dim: keyof typeof fidLayers = 2048): Extractor {
