@@ -1,5 +1,4 @@
 /** Stable Diffusion: U-Net, autoencoder, noise schedules, samplers, guidance. */
-export * from './attention-maps.js';
 export { ddimVariance, type DdimConfig } from './ddim.js';
 export type { DdpmConfig } from './ddpm.js';
 export type { DpmSolverConfig } from './dpm-solver.js';

@@ -5,7 +5,6 @@ import { useBackend } from '../../core/backend.js';
 import { valueAndGrads } from '../../core/ops/index.js';
 import { countParameters, flatten, initialize, specEntries } from '../../core/params.js';
 import { random } from '../../core/random.js';
-import { crossAttentionMaps, meanAttention } from './attention-maps.js';
 import { observe } from './observe.js';
 import { timestepSinusoids } from './resnet.js';
 import { stableDiffusionUNet, unet, unetConfig, unetSpec, type UNetConfig } from './unet.js';
@@ -142,22 +141,6 @@ describe('unet', () => {
     assert.throws(() => predict(tf.zeros([2, 4, 4, 3])), /latents: expected shape \[images, height, width, 4\]/);
     assert.throws(() => predict(latents, tf.zeros([1, 3, 6])), /condition: .*images is 1 here and 2 elsewhere/);
     assert.throws(() => unet(params, latents, [1], condition, tiny), /one time step for each of 2 images, found 1/);
-  });
-});
-
-describe('crossAttentionMaps', () => {
-  test('shares the attention of every position among the tokens of the condition', async () => {
-    const before = tf.memory().numTensors;
-    const wide = tensor('wide', [2, 4, 5, 4]) as tf.Tensor4D;
-    const maps = crossAttentionMaps(params, wide, [7, 9], condition, tiny);
-    assert.deepEqual(maps.map(({ weights }) => weights.shape), [[2, 4, 5, 3], [2, 2, 3, 3], [2, 4, 5, 3], [2, 4, 5, 3]]);
-    assert.equal(maps[1].name, 'mid_block.attentions.0.transformer_blocks.0.attn2');
-    const mean = meanAttention(maps, 8, 10);
-    assert.deepEqual(mean.shape, [2, 8, 10, 3]);
-    const totals = tf.tidy(() => mean.sum(3).dataSync());
-    assert.ok(totals.every((total) => Math.abs(total - 1) < 1e-5));
-    tf.dispose([wide, mean, ...maps.map(({ weights }) => weights)]);
-    assert.equal(tf.memory().numTensors, before);
   });
 });
 
