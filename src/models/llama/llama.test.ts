@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs';
 import { modelBackends } from '../../core/engine/test-backends.js';
-import { valueAndGrads } from '../../core/ops/index.js';
-import { countParameters, flatten, initialize, specEntries } from '../../core/params.js';
+import { adamw, valueAndGrads } from '../../core/ops/index.js';
+import { countParameters, flatten, initialize, select, specEntries } from '../../core/params.js';
 import {
   embedTokens, KvCache, llama, llama7b, llamaConfig, llamaHiddenStates, llamaSpec, llamaStates, lmHead, lmLoss, padLeft, positionsFromMask, type LlamaConfig,
 } from './index.js';
@@ -84,6 +84,25 @@ for (const { name: backend, use } of modelBackends()) {
         return lmHead(params, llamaStates(params, embeds.toTensor(), tiny)).dataSync().slice();
       });
       assert.ok(logits.slice(tiny.vocabSize).every(Number.isNaN));
+    });
+
+    test('learns one batch by heart, and leaves frozen parameters where they are', () => {
+      const model = initialize(llamaSpec(tiny), 1);
+      const trained = select(model, ['model.layers', 'lm_head']);
+      const frozen = model.model.embed_tokens.weight.dataSync().slice();
+      const parameters = [...trained.values()];
+      const moments = parameters.map((p) => ({ first: tf.variable(tf.zerosLike(p)), second: tf.variable(tf.zerosLike(p)) }));
+      const ids = idsOf([[1, 2, 3, 4, 5, 6], [6, 1, 5, 2, 4, 3]]);
+      const losses: number[] = [];
+      for (let step = 1; step <= 40; step++) {
+        const { value, grads } = valueAndGrads(() => lmLoss(llama(model, ids, tiny), ids), trained);
+        adamw(parameters, [...grads.values()], moments, { learningRate: 0.03, beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0, step });
+        losses.push(value.dataSync()[0]);
+        tf.dispose([value, ...grads.values()]);
+      }
+      assert.ok(losses[0] > 2 && losses.at(-1)! < 0.3, `from ${losses[0]} to ${losses.at(-1)}`);
+      assert.deepEqual(model.model.embed_tokens.weight.dataSync(), frozen);
+      tf.dispose([model as unknown as tf.TensorContainer, ...moments.flatMap(({ first, second }) => [first, second])]);
     });
 
     test('keeps nothing but its output', () => {
