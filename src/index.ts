@@ -33,17 +33,22 @@ export { nanoTokenizer } from './data/tokenizer.js';
 export { loadFoundation, loadStage } from './train/hand-off.js';
 export { readEvents } from './train/run-folder.js';
 export { nano, paper, released, stageNames, stagesTable, type Stage, type StageName } from './train/stages.js';
+export { stageSettings } from './train/overrides.js';
 export { trainStage } from './train/train-stage.js';
 
 export * from './eval/protocol.js';
 export * from './eval/statistics.js';
+export * as metrics from './eval/index.js';
 
+export { aqFrom, documentHtml, foundationCurves, latencyFigure } from './lab/chapters.js';
 export { compare } from './lab/comparison.js';
 export { bySetting, recordRows, toArquero, toDanfo } from './lab/frames.js';
 export { bars, radar } from './lab/figures/bars.js';
 export { curves, lossCurve } from './lab/figures/curves.js';
 export type { Figure } from './lab/figures/figure.js';
+export { jobPicture, measurementTable, openJob, stageEvents, type Job } from './lab/job.js';
 export { paperTable, paperTableNames } from './lab/paper.js';
+export { abilityRadar, guidanceFigure, stageCurves, synergyFigures, validationCurves, vanilla } from './lab/report.js';
 export { stageGraph } from './lab/stage-graph.js';
 export { type Config, type Measure, type Sweep, type TrialContext } from './lab/sweep.js';
 export { trainArm, synergyArms } from './lab/synergy.js';

@@ -104,6 +104,18 @@ describe('dreamllm eval', () => {
     assert.match((await run('explain', a, a)).stdout, /may share a column/);
   });
 
+  test('tells how much each step between two numbers explains', async () => {
+    const [real, fake] = [store('r.safetensors', 200, 4, 1), store('g.safetensors', 200, 4, 2)];
+    const steps = write('steps.json', [{ label: 'few pictures', real, fake, n: 20 }, { label: 'all pictures', real, fake }, { label: 'other side', real: fake, fake: real }]);
+    const { stdout } = await run('explain', '--path', steps, '--json');
+    const told = JSON.parse(stdout) as { steps: { value: number; change: number }[]; figure: { data: { y: number[]; measure: string[] }[] } };
+    assert.ok(told.steps[1].change < 0, 'more pictures, less bias');
+    assert.ok(Math.abs(told.steps[2].change) < 1e-9, 'symmetric');
+    const { y, measure } = told.figure.data[0];
+    assert.deepEqual(measure, ['absolute', 'relative', 'relative', 'total']);
+    assert.ok(Math.abs(y[0] + y[1] + y[2] - y[3]) < 1e-9);
+  });
+
   test('is strict about how it is called', async () => {
     for (const [args, message] of [[['fit'], /expected one metric of fid/], [['fid', '--real', 'a.npy'], /does not exist|--fake is missing/], [['mmbench', '--tsv', 'x', '--matcher', 'best'], /ENOENT|expected/]] as const) {
       const { code, stderr } = await run(...args);

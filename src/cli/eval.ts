@@ -1,14 +1,14 @@
 import { existsSync, statSync } from 'node:fs';
 import { captionPairs, readMmbench, readMmbenchPredictions, readMmvet, readPope, readVqa, tokenizers, withRotations } from '../eval/benchmark-files.js';
-import { explainDifference } from '../eval/explain.js';
-import { extractorNamed, extractorNames } from '../eval/extractors.js';
-import type { Features } from '../eval/features.js';
+import { explainDifference, fidWaterfall, sampleOf, waterfallFigure } from '../eval/explain.js';
+import { clipTextFeatures, extractorNamed, extractorNames } from '../eval/extractors.js';
+import { readFeatures, type Features } from '../eval/features.js';
 import { measureCaptions, measureClipScore, measureCmmd, measureFid, measureKid, measureMmbench, measureMmvet, measurePope, measurePrecisionRecall, measureVqa } from '../eval/measure.js';
 import { matchers } from '../eval/mmbench.js';
 import { endpointJudge, judgeFromEnvironment, localJudge, type Judge } from '../eval/mmvet.js';
 import { parseMeasurement, type Measurement, type Protocol } from '../eval/protocol.js';
 import { featuresOf, keptMoments, readMoments, sourceHash } from '../eval/reference.js';
-import { readText } from '../eval/records.js';
+import { indexField, readJson, readRows, readText, textField } from '../eval/records.js';
 import { UsageError, type Arguments, type Command } from './command.js';
 
 type Values = Arguments['values'];
@@ -63,7 +63,12 @@ const metrics: Record<string, Measure> = {
   },
   cmmd: async (values, context) => measureCmmd(...(await sides(values, context)), { protocol: context.protocol }),
   pr: async (values, context) => measurePrecisionRecall(...(await sides(values, context)), { protocol: context.protocol, k: count(values, 'neighbours') }),
-  clip: async (values, context) => measureClipScore(await load('images', values, context), await load('texts', values, context), context.protocol),
+  clip: async (values, context) => {
+    const isText = /\.(json|txt)$/.test(need(values, 'texts'));
+    // Texts in words need the CLIP that embeds the pictures too.
+    const images = await load('images', isText ? { ...values, extractor: 'nano-clip' } : values, context);
+    return measureClipScore(images, isText ? await embeddedTexts(values) : await load('texts', values, context), context.protocol);
+  },
   mmbench: (values, { protocol, warn }) => {
     const questions = readMmbench(need(values, 'tsv'));
     const predictions = readMmbenchPredictions(need(values, 'predictions'));
@@ -83,6 +88,15 @@ const metrics: Record<string, Measure> = {
     measureMmvet(readMmvet(need(values, 'questions'), need(values, 'predictions')), judges(values), count(values, 'repeats') ?? 1, protocol, signal),
 };
 
+/** Texts of a `.txt` file, one a line, or of a `.json` list, embedded by the nano CLIP. */
+function embeddedTexts(values: Values): Promise<Features> {
+  const file = need(values, 'texts');
+  const content = file.endsWith('.json') ? readJson(file) : readText(file).split(/\r?\n/).filter((line, i, lines) => line !== '' || i < lines.length - 1);
+  const wrong = Array.isArray(content) ? content.findIndex((text) => typeof text !== 'string' || text.trim() === '') : 0;
+  if (!Array.isArray(content) || wrong >= 0) throw new Error(`${file}: expected a list of texts, found ${JSON.stringify(Array.isArray(content) ? content[wrong] : content)?.slice(0, 60)}${Array.isArray(content) ? ` at entry ${wrong}` : ''}.`);
+  return clipTextFeatures(content as string[], file, values.weights as string | undefined);
+}
+
 /** `local`, `endpoint` (named by the environment) or `endpoint:MODEL` (another model there); repeatable. */
 function judges(values: Values): Judge[] {
   const named = ([values.judge].flat().filter((name) => name !== undefined) as string[]) ?? [];
@@ -98,7 +112,29 @@ function judges(values: Values): Judge[] {
   });
 }
 
-function explain(files: readonly string[], isJson: boolean): number {
+/**
+ * How much each step of a path explains. STEPS.json: [{ label, real, fake, n? }, …] with feature files; n takes a random sample of that many rows of `fake`.
+ */
+function explainPath(file: string, isJson: boolean): number {
+  const cache = new Map<string, Features>();
+  const read = (path: string) => {
+    if (!cache.has(path)) cache.set(path, readFeatures(path));
+    return cache.get(path)!;
+  };
+  const steps = fidWaterfall(readRows(file).map((row) => {
+    const generated = read(textField(row, 'fake'));
+    return { label: textField(row, 'label'), reference: read(textField(row, 'real')), generated: row.fields.n === undefined ? generated : sampleOf(generated, indexField(row, 'n')) };
+  }));
+  if (isJson) console.log(JSON.stringify({ steps, figure: waterfallFigure(steps) }));
+  else {
+    const width = Math.max(...steps.map(({ label }) => label.length));
+    for (const [i, { label, value, change }] of steps.entries()) console.log(`${label.padEnd(width)}  ${value.toFixed(3).padStart(10)}${i > 0 ? `  ${change >= 0 ? '+' : ''}${change.toFixed(3)}` : ''}`);
+  }
+  return 0;
+}
+
+function explain(files: readonly string[], path: string | undefined, isJson: boolean): number {
+  if (path !== undefined) return explainPath(path, isJson);
   if (files.length !== 2) throw new UsageError('eval explain: expected two files that `eval … --json` wrote.');
   const [a, b] = files.map((file) => parseMeasurement(readText(file), file));
   const difference = explainDifference(a, b);
@@ -110,12 +146,12 @@ function explain(files: readonly string[], isJson: boolean): number {
 const command: Command = {
   name: 'eval',
   summary: 'Measures files of any origin: FID and its kin, captions, VQA, POPE, MMBench, MM-Vet. Every number comes with its protocol.',
-  usage: 'METRIC … [--json]   (METRIC: fid, kid, cmmd, pr, clip, mmbench, cider, bleu, rouge, vqa, pope, mmvet; or explain A.json B.json)',
+  usage: 'METRIC … [--json]   (METRIC: fid, kid, cmmd, pr, clip, mmbench, cider, bleu, rouge, vqa, pope, mmvet; or explain A.json B.json, explain --path STEPS.json)',
   options: {
     real: { type: 'string', help: 'reference: folder of pictures, .npy or .safetensors [n, d]; for fid also .npz with mu and sigma' },
     fake: { type: 'string', help: 'generated: folder of pictures or feature file' },
     images: { type: 'string', help: 'clip: embeddings of pictures, or a folder' },
-    texts: { type: 'string', help: 'clip: embeddings of the texts, row by row' },
+    texts: { type: 'string', help: 'clip: embeddings of the texts, row by row; or .txt or .json texts for the nano CLIP' },
     extractor: { type: 'string', help: `network for folders: ${extractorNames.join(', ')} (default inception-mixed5)` },
     weights: { type: 'string', help: 'weights of the extractor, where it has none of its own' },
     cache: { type: 'string', help: 'fid: folder that keeps the moments of the reference under its hash' },
@@ -137,11 +173,12 @@ const command: Command = {
     questions: { type: 'string', help: 'pope, mmvet: the questions' },
     judge: { type: 'string', multiple: true, help: 'mmvet: local (default), endpoint or endpoint:MODEL; repeatable' },
     repeats: { type: 'string', help: 'mmvet: calls of each judge for each answer (default 1)' },
+    path: { type: 'string', help: 'explain: list of { label, real, fake, n? } with feature files, from one number to the other' },
     set: { type: 'string', multiple: true, help: 'field=value of the protocol that the files cannot say, such as split=val2014; repeatable' },
     json: { type: 'boolean', help: 'print the measurement as JSON' },
   },
   async run({ positionals: [name, ...rest], values }, signal) {
-    if (name === 'explain') return explain(rest, values.json === true);
+    if (name === 'explain') return explain(rest, values.path as string | undefined, values.json === true);
     const measure = metrics[name ?? ''];
     if (!measure || rest.length > 0) throw new UsageError(`eval: expected one metric of ${Object.keys(metrics).join(', ')} or explain, found "${[name, ...rest].filter(Boolean).join(' ')}".`);
     const result = await measure(values, { protocol: stated(values), signal, warn: (message) => console.error(`warning: ${message}`) });

@@ -1,7 +1,15 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { hashFile, loadParams, openCheckpoint } from '../core/checkpoint.js';
 import { decodeImage, type RgbImage } from '../core/images.js';
+import { packageRoot } from '../core/process.js';
 import { useBackend } from '../core/backend.js';
+import { nanoTokenizer } from '../data/tokenizer.js';
+import { nanoClip } from '../dreamllm/presets.js';
+import { clipSpec } from '../models/clip/index.js';
 import { extractorId, features as networkFeatures, fidExtractor, imagenetExtractor, type Extractor as Network } from '../models/inception/index.js';
 import { features, type Features } from './features.js';
+import { embedPictures, embedTexts, type ClipJudge } from './nano/clip.js';
 import type { Extractor } from './reference.js';
 
 export interface ExtractorOptions {
@@ -23,12 +31,16 @@ const networks: Record<string, (options: ExtractorOptions) => Network> = {
   'fid-192': published(192),
 };
 
-export const extractorNames = Object.keys(networks);
+/** The CLIP of the nano foundation: trained by this project, on training pictures alone. It compares pictures with texts; for distances take an Inception. */
+const nanoClipName = 'nano-clip';
+
+export const extractorNames = [...Object.keys(networks), nanoClipName];
 
 const picturesAtOnce = 64;
 
-/** The network that turns pictures into features, by name. None of them is ever trained by this project, so what evaluates is not what trains. */
+/** The network that turns pictures into features, by name. The Inceptions are never trained by this project: what evaluates is not what trains. */
 export async function extractorNamed(name: string, options: ExtractorOptions = {}): Promise<Extractor> {
+  if (name === nanoClipName) return clipExtractor(options);
   const network = await loadNetwork(name, options);
   return {
     name: extractorId(network),
@@ -44,6 +56,42 @@ export async function extractorNamed(name: string, options: ExtractorOptions = {
       return { values, dim: network.dim };
     },
   };
+}
+
+async function clipExtractor({ weights, onProgress }: ExtractorOptions): Promise<Extractor> {
+  const judge = await loadClipJudge(weights);
+  return {
+    name: judge.name,
+    async extract(files, signal) {
+      const dim = judge.config.projectionSize;
+      const values = new Float32Array(files.length * dim);
+      for (let start = 0; start < files.length; start += picturesAtOnce) {
+        signal?.throwIfAborted();
+        const images = await Promise.all(files.slice(start, start + picturesAtOnce).map((file) => decodeImage(file)));
+        values.set(embedPictures(judge, images), start * dim);
+        onProgress?.(Math.min(files.length, start + picturesAtOnce), files.length);
+      }
+      return { values, dim };
+    },
+  };
+}
+
+/** The nano foundation's CLIP from `weights` (default: the committed ones), named with their hash. */
+export async function loadClipJudge(weights = join(packageRoot(), 'data/foundation/clip.safetensors')): Promise<ClipJudge> {
+  if (!existsSync(weights)) throw new Error(`${weights} is missing. Train the foundation's CLIP ("dreamllm foundation train --only clip") or give its file with --weights.`);
+  await useBackend();
+  const source = openCheckpoint(weights);
+  try {
+    return { params: loadParams(clipSpec(nanoClip), source), config: nanoClip, tokenizer: nanoTokenizer(), name: `nano-clip#${hashFile(weights).slice(0, 8)}` };
+  } finally {
+    source.close();
+  }
+}
+
+/** Unit embeddings of texts by the nano CLIP. */
+export async function clipTextFeatures(texts: readonly string[], name: string, weights?: string): Promise<Features> {
+  const judge = await loadClipJudge(weights);
+  return features(embedTexts(judge, texts), [texts.length, judge.config.projectionSize], name, judge.name);
 }
 
 /** A network to call on pictures in memory, as often as wanted; `dispose` it after use. */

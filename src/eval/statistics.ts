@@ -87,7 +87,7 @@ export function pairedTest(a: readonly number[], b: readonly number[], source = 
   const ci = { low: difference - half, high: difference + half, level, method: 'paired Student t', source };
   // All differences alike: certain when they are not zero, and no evidence at all when they are.
   const t = std === 0 ? (difference === 0 ? 0 : Math.sign(difference) * Infinity) : difference / (std / Math.sqrt(n));
-  const p = Number.isFinite(t) ? 2 * studentt.cdf(-Math.abs(t), n - 1) : 0;
+  const p = t === 0 ? 1 : Number.isFinite(t) ? 2 * studentt.cdf(-Math.abs(t), n - 1) : 0;
   return { difference, n, ci, t, p, effectSize: std === 0 ? (difference === 0 ? 0 : t) : difference / std };
 }
 

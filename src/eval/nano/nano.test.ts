@@ -1,0 +1,159 @@
+import * as tf from '@tensorflow/tfjs';
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { useBackend } from '../../core/backend.js';
+import { blankImage } from '../../core/images.js';
+import { initialize } from '../../core/params.js';
+import { documentAt } from '../../data/documents.js';
+import { nanoTokenizer } from '../../data/tokenizer.js';
+import { continueText } from '../../dreamllm/comprehend.js';
+import { layoutConfig, type DreamConfig } from '../../dreamllm/config.js';
+import { interleaved } from '../../dreamllm/layout.js';
+import { dreamSpec, residentModel, type DreamParams } from '../../dreamllm/model.js';
+import { micro } from '../../dreamllm/presets.js';
+import { declaredTokens } from '../../dreamllm/special-tokens.js';
+import { clipSpec, type ClipConfig } from '../../models/clip/index.js';
+import { column, ProtocolMismatch } from '../protocol.js';
+import { measureReconstruction, psnr } from './autoencoder.js';
+import { measureRetrieval, type ClipJudge } from './clip.js';
+import { measureCaptioning, measureHallucination, measureMultipleChoice, measureOpenQuestions } from './comprehension.js';
+import { drawTestSet, measureIdentification, measurePromptLoss, measurePromptScore, type Drawings } from './creation.js';
+import { measureDreamTokens, placesOf } from './documents.js';
+import { logLikelihoodOf } from './likelihood.js';
+import { continueAll, picture, type Subject } from './subject.js';
+
+/** The test preset with the nano vocabulary and room for its texts. */
+const config: DreamConfig = {
+  ...micro, language: { ...micro.language, vocabSize: 2048, maxPositions: 320 }, tokens: declaredTokens(2048), maxTokens: 320, imageSize: 32,
+  vision: { ...micro.vision, imageSize: 32 },
+};
+const clipConfig: ClipConfig = {
+  vision: config.vision, projectionSize: 16, logitScale: 1,
+  text: { vocabSize: 2048, maxPositions: 32, hiddenSize: 16, intermediateSize: 32, numLayers: 1, numHeads: 2, normEps: 1e-5, activation: 'quickGelu', endToken: config.tokens.eos },
+};
+const tokenizer = nanoTokenizer();
+let params: DreamParams;
+let subject: Subject;
+let clip: ClipJudge;
+
+before(async () => {
+  await useBackend();
+  params = initialize(dreamSpec(config), 1);
+  subject = { model: residentModel(params, config), tokenizer, modelScale: 'micro' };
+  clip = { params: initialize(clipSpec(clipConfig), 2), config: clipConfig, tokenizer, name: 'random CLIP' };
+});
+after(() => tf.dispose([params, clip.params] as unknown as tf.TensorContainer));
+
+const leaksNothing = async <T>(body: () => Promise<T>): Promise<T> => {
+  const { numTensors } = tf.memory();
+  const result = await body();
+  assert.equal(tf.memory().numTensors, numTensors);
+  return result;
+};
+
+describe('continuing many prompts', () => {
+  test('gives what each gives alone', async () => {
+    const prompts = ['a cat', ['a picture: ', picture('scene:single:white/twemoji/rocket@1,1,30', 32), ' shows'], 'one two three four five six'];
+    const { texts, first } = await leaksNothing(() => continueAll(subject, prompts, { maxNewTokens: 6, watched: [10, 20], batchSize: 2 }));
+    for (const [i, prompt] of prompts.entries()) assert.equal(texts[i], await continueText(subject.model, tokenizer, prompt, { maxNewTokens: 6 }));
+    assert.equal(first.length, 3);
+    assert.ok(first.every((values) => values.length === 2 && values.every((value) => value < 0)));
+  });
+});
+
+describe('the log-likelihood of a continuation', () => {
+  test('is the sum over its tokens', async () => {
+    const score = logLikelihoodOf(subject);
+    const [two, joined, more] = await leaksNothing(async () => [await score('a', ' b c'), await score('a', ' b'), await score('a b', ' c')]);
+    assert.ok(Math.abs(two - joined - more) < 1e-4);
+    assert.ok(two < 0);
+    await assert.rejects(score('a', ''), /at least one token/);
+  });
+});
+
+describe('comprehension of a small model', () => {
+  test('has one protocol for each way to ask and to read', async () => {
+    const { likelihood, generated, blind } = await leaksNothing(() => measureMultipleChoice(subject, { perAbility: 1 }));
+    assert.equal(likelihood.n, 20);
+    assert.equal(Object.keys(likelihood.details!.abilities.l3).length, 20);
+    assert.deepEqual(Object.keys(likelihood.details!.abilities.l1), ['perception', 'reasoning']);
+    assert.equal(likelihood.details!.unparsed.n, 0, 'a likelihood always decides');
+    assert.throws(() => column([likelihood, generated]), ProtocolMismatch);
+    assert.throws(() => column([likelihood, blind]), /picture/);
+  });
+
+  test('covers open questions, captions, presence and documents', async () => {
+    const [vqa, cider, pope, dreams] = await leaksNothing(async () => [
+      await measureOpenQuestions(subject, { count: 6 }), await measureCaptioning(subject, { count: 4, style: 'plain' }),
+      await measureHallucination(subject, { count: 6 }), await measureDreamTokens(subject, { count: 4 }),
+    ] as const);
+    assert.equal(vqa.n, 6);
+    assert.equal(cider.details!.examples.length, 4);
+    assert.deepEqual(Object.keys(pope), ['random', 'popular', 'adversarial']);
+    assert.equal(pope.random.n, 6);
+    assert.equal(dreams.details!.documents, 4);
+    for (const { protocol } of [vqa, cider, pope.random, dreams]) assert.equal(protocol.modelScale, 'micro');
+  });
+
+  test('reads a document as training lays it out', () => {
+    for (let i = 0; i < 5; i++) {
+      const document = documentAt(3, i, { split: 'test' });
+      const placed = document.image_info.map(({ image_name, matched_text_index }) => ({ image: image_name, matchedTextIndex: matched_text_index }));
+      const trained = interleaved(document.text_list, placed, (text) => tokenizer.encode(text), layoutConfig(config));
+      assert.ok(!trained.isTruncated);
+      const { sequence, positions, hasPicture } = placesOf(subject, document);
+      assert.deepEqual(sequence.tokenIds, trained.tokenIds.slice(0, -1), 'all but </s>');
+      positions.forEach((position, place) => assert.equal(trained.tokenIds[position + 1] === config.tokens.dreamStart, hasPicture[place]));
+      assert.equal(positions.at(-1), sequence.tokenIds.length - 1 - (hasPicture.at(-1) ? config.numDreamQueries + 2 + 16 + 2 : 0));
+    }
+  });
+});
+
+describe('creation of a small model', () => {
+  test('draws each prompt and the empty one from the same seeds', async () => {
+    const drawings = await leaksNothing(() => drawTestSet(subject, { count: 3, steps: 2, batchSize: 2 }));
+    const again = await drawTestSet(subject, { count: 3, steps: 2, batchSize: 3 });
+    assert.equal(drawings.drawn.length, 3);
+    // What a picture is drawn together with does not matter, to rounding.
+    drawings.drawn.forEach((image, i) => image.data.forEach((byte, j) => assert.ok(Math.abs(byte - again.drawn[i].data[j]) <= 2)));
+    assert.match(drawings.prompts[0], /^an? \w+ picture of .* on an? \w+ background$/);
+    const score = await leaksNothing(async () => measurePromptScore(drawings, clip));
+    assert.ok(Math.abs(score.details!.difference - (score.details!.prompted - score.details!.unprompted)) < 1e-9);
+  });
+
+  test('identifies the true pictures, and blank ones no better than chance', async () => {
+    const { scenes, prompts, real, protocol } = await drawTestSet(subject, { count: 20, steps: 1 });
+    const drawings: Drawings = { scenes, prompts, real, protocol, drawn: real, unprompted: real.map(() => blankImage(32, 32, [128, 128, 128])) };
+    const { value, details } = measureIdentification(drawings);
+    assert.equal(value, 1);
+    assert.ok(details!.unprompted < 0.4, `blank pictures: ${details!.unprompted}`);
+  });
+
+  test('finds no difference between prompts that the U-Net does not hear', async () => {
+    const { weight } = params.stable_diffusion_head.projector.projector;
+    const kept = weight.clone();
+    const silent = tf.zerosLike(kept);
+    weight.assign(silent);
+    const { details } = await leaksNothing(() => measurePromptLoss(subject, { count: 4 }));
+    assert.equal(details!.difference, 0);
+    assert.equal(details!.p, 1);
+    weight.assign(kept);
+    tf.dispose([kept, silent]);
+    assert.notEqual((await measurePromptLoss(subject, { count: 4 })).details!.difference, 0);
+  });
+});
+
+describe('the foundation', () => {
+  test('is measured by retrieval and reconstruction', async () => {
+    const retrieval = await leaksNothing(async () => measureRetrieval(clip, { count: 30 }));
+    assert.ok(retrieval.details!.pixels > 2 * retrieval.details!.chance, 'the same object in two styles looks alike');
+    const reconstruction = await leaksNothing(() => measureReconstruction({ params: params.stable_diffusion_head.vae, config: config.vae }, 32, { count: 4 }));
+    assert.ok(reconstruction.value > 0 && reconstruction.value < 30);
+  });
+
+  test('has a PSNR of its definition', () => {
+    const [a, b] = [blankImage(2, 2, [10, 10, 10]), blankImage(2, 2, [20, 20, 20])];
+    assert.equal(psnr(a, b), 10 * Math.log10(255 ** 2 / 100));
+    assert.equal(psnr(a, a), 100);
+  });
+});
