@@ -1,10 +1,13 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { elementCount, elementSize, isFloat, writeAtomically, writeSafetensors, type Dtype, type TensorSource, type TensorToWrite } from '../core/safetensors.js';
+import { decodeValues, elementCount, elementSize, isFloat, reusedScratch, writeAtomically, writeSafetensors, type Dtype, type TensorSource, type TensorToWrite } from '../core/safetensors.js';
 import { openDream } from '../dreamllm/checkpoint.js';
 import { UsageError, type Command } from './command.js';
 
 const dtypeNames: Record<string, Dtype | undefined> = { keep: undefined, f32: 'F32', f16: 'F16', bf16: 'BF16' };
+
+/** Values that are converted at a time. */
+const partSize = 1 << 22;
 
 export interface ConvertOptions {
   /** Floats are rounded to it; other dtypes stay. Default: as in the source. */
@@ -16,19 +19,23 @@ export interface ConvertOptions {
 }
 
 /**
- * Writes a checkpoint as safetensors, one tensor at a time, so that memory holds little more than the largest tensor. `target` is a .safetensors file, or
- * a folder. Returns the files written.
+ * Writes a checkpoint as safetensors: memory holds the bytes of one tensor and a few million values of it at a time. `target` is a .safetensors file, or a
+ * folder. Returns the files written.
  */
 export function convertCheckpoint(source: TensorSource, target: string, { dtype, shardBytes = Infinity, signal, onTensor }: ConvertOptions = {}): string[] {
   const isFile = target.endsWith('.safetensors');
   let done = 0;
+  const scratch = reusedScratch();
   const entries = [...source.tensors].map(([key, info]): [string, TensorToWrite] => {
     const stored = dtype && isFloat(info.dtype) ? dtype : info.dtype;
-    const values = () => {
+    const values = function* () {
       signal?.throwIfAborted();
-      const read = source.read(key).values;
+      const raw = source.readRaw?.(key, scratch);
+      if (raw) {
+        const partBytes = partSize * elementSize(raw.dtype);
+        for (let at = 0; at < raw.bytes.length; at += partBytes) yield decodeValues(raw.dtype, raw.bytes.slice(at, at + partBytes));
+      } else yield source.read(key).values;
       onTensor?.(++done, source.tensors.size);
-      return read;
     };
     return [key, { dtype: stored, shape: info.shape, values }];
   });

@@ -270,8 +270,8 @@ export function readSafetensors(file: string): { tensors: Map<string, StoredTens
 }
 
 export interface TensorToWrite extends TensorInfo {
-  /** Values, or a function called once when their turn comes, so that a large file never lies in memory whole. Rounded to `dtype`. */
-  readonly values: Values | (() => Values);
+  /** Values, or a function called once when their turn comes, which may give them in parts: a large file never lies in memory whole. Rounded to `dtype`. */
+  readonly values: Values | (() => Values | Iterable<Values>);
 }
 
 /** Writes a file under a temporary name, flushes it to disk and renames it: a reader sees the whole file or none. Folders are made. */
@@ -296,8 +296,12 @@ export function writeSafetensors(file: string, tensors: ReadonlyMap<string, Tens
     write(start);
     for (const [key, { dtype, shape, values }] of ordered) {
       const given = typeof values === 'function' ? values() : values;
-      if (given.length !== elementCount(shape)) throw new Error(`"${key}": shape [${shape.join(', ')}] needs ${elementCount(shape)} values, found ${given.length}.`);
-      write(encodeValues(dtype, given));
+      let written = 0;
+      for (const part of ArrayBuffer.isView(given) ? [given] : given) {
+        write(encodeValues(dtype, part));
+        written += part.length;
+      }
+      if (written !== elementCount(shape)) throw new Error(`"${key}": shape [${shape.join(', ')}] needs ${elementCount(shape)} values, found ${written}.`);
     }
   });
 }
