@@ -1,15 +1,15 @@
 import { join } from 'node:path';
 import { useBackend } from '../core/backend.js';
+import { packageRoot } from '../core/process.js';
 import { partNames, type PartName } from '../train/foundation/part.js';
-import { trainPart } from '../train/foundation/trainer.js';
+import { exportPart, trainPart } from '../train/foundation/trainer.js';
 import { duration, progress } from '../train/progress.js';
-import { packageRoot } from '../train/provenance.js';
 import { UsageError, type Command } from './command.js';
 
 const command: Command = {
   name: 'foundation',
-  summary: 'Trains the four models that nano starts from: autoencoder, CLIP, language model, U-Net.',
-  usage: 'train [--only NAME] [--out DIR] [--runs DIR] [--resume] [--minutes M]',
+  summary: 'Trains the four models that nano starts from: autoencoder, CLIP, language model, U-Net. `export` writes the newest checkpoint of a run.',
+  usage: 'train|export [--only NAME] [--out DIR] [--runs DIR] [--resume] [--minutes M]',
   options: {
     only: { type: 'string', multiple: true, help: `train these parts alone: ${partNames.join(', ')} (repeatable)` },
     out: { type: 'string', help: 'where NAME.safetensors and foundation.json go (default data/foundation)' },
@@ -18,7 +18,8 @@ const command: Command = {
     minutes: { type: 'string', help: 'longest time for each part; fewer steps are taken where the machine is slow' },
   },
   async run({ positionals, values }, signal) {
-    if (positionals.length !== 1 || positionals[0] !== 'train') throw new UsageError(`Expected "dreamllm foundation train", found "${positionals.join(' ')}".`);
+    const [action] = positionals;
+    if (positionals.length !== 1 || (action !== 'train' && action !== 'export')) throw new UsageError(`Expected "foundation train" or "foundation export", found "${positionals.join(' ')}".`);
     const only = (values.only as string[] | undefined) ?? [...partNames];
     const unknown = only.find((name) => !partNames.includes(name as PartName));
     if (unknown) throw new UsageError(`Unknown part "${unknown}". There are ${partNames.join(', ')}.`);
@@ -30,8 +31,9 @@ const command: Command = {
     const out = (values.out as string | undefined) ?? join(packageRoot(), 'data/foundation');
     const runs = (values.runs as string | undefined) ?? 'runs';
     for (const name of partNames.filter((part) => only.includes(part))) {
-      const record = await trainPart(name, { out, runs, resume: values.resume === true, minutes, signal, progress: (label, steps) => progress(label, steps) });
-      console.log(`${name}: ${record.settings.steps} steps in ${duration(record.seconds)}, ${summary(record.results)}`);
+      const options = { out, runs, resume: values.resume === true, minutes, signal, progress: (label: string, steps: number) => progress(label, steps) };
+      const record = await (action === 'train' ? trainPart(name, options) : exportPart(name, options));
+      console.log(`${name}: ${record.steps} steps in ${duration(record.seconds)}, ${summary(record.results)}`);
     }
   },
 };

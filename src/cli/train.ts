@@ -1,5 +1,7 @@
 import { useBackend } from '../core/backend.js';
+import type { DatasetFiles } from '../data/formats/datasets.js';
 import { presetNames } from '../dreamllm/presets.js';
+import { parseDataOption } from '../train/sources.js';
 import { override, stageSettings, type StageSettings } from '../train/overrides.js';
 import { duration, progress } from '../train/progress.js';
 import { nano, paper, released, stageNames, stagesTable, stepsOf, type StageName, type StageSet } from '../train/stages.js';
@@ -21,6 +23,7 @@ const command: Command = {
     resume: { type: 'boolean', help: 'go on with an interrupted run' },
     recipe: { type: 'string', help: `settings to start from: ${Object.keys(recipes).join(', ')} (default nano)` },
     set: { type: 'string', multiple: true, help: 'change a setting: steps=100, checkpointEvery=10, seed=1, lossWeights.diffusion=5, … (repeatable)' },
+    data: { type: 'string', multiple: true, help: 'NAME=FORMAT:FILE[:IMAGES]: train on files; NAME is mixed by data.NAME of the settings, 1 if the recipe has none (repeatable)' },
     table: { type: 'boolean', help: 'show where the recipes differ, and stop' },
     json: { type: 'boolean', help: 'print the result as JSON' },
   },
@@ -36,7 +39,8 @@ const command: Command = {
     if (!presetNames.some((known) => known === preset)) throw new UsageError(`Unknown preset "${preset}". There are ${presetNames.join(', ')}.`);
     const out = values.out as string | undefined;
     if (!out) throw new UsageError('--out DIR is missing: the folder that the run is written to.');
-    const settings = settingsOf(name as StageName, preset, values.recipe as string | undefined, (values.set as string[] | undefined) ?? []);
+    const files = filesOf((values.data as string[] | undefined) ?? []);
+    const settings = settingsOf(name as StageName, preset, values.recipe as string | undefined, (values.set as string[] | undefined) ?? [], files);
 
     const { engine, threads } = await useBackend();
     const start = performance.now();
@@ -48,6 +52,7 @@ const command: Command = {
       out,
       parents: values.parent as string[] | undefined,
       foundation: values.foundation as string | undefined,
+      files,
       resume: values.resume === true,
       signal,
       progress: bar,
@@ -57,13 +62,25 @@ const command: Command = {
   },
 };
 
-function settingsOf(name: StageName, preset: string, recipe: string | undefined, assignments: readonly string[]): StageSettings {
+function settingsOf(
+  name: StageName, preset: string, recipe: string | undefined, assignments: readonly string[], files: Readonly<Record<string, DatasetFiles>> | undefined,
+): StageSettings {
   const set = recipes[recipe ?? 'nano'];
   if (!set) throw new UsageError(`Unknown recipe "${recipe}". There are ${Object.keys(recipes).join(', ')}.`);
   // Micro has room for few tokens.
-  const base = preset === 'micro' ? { ...set[name], maxTokens: 128, microBatchSize: 4 } : set[name];
+  const fitted = preset === 'micro' ? { ...set[name], maxTokens: 128, microBatchSize: 4 } : set[name];
+  // Files take the places of what the recipe mixes; a name that it does not know starts with weight 1.
+  const base = files ? { ...fitted, data: Object.fromEntries(Object.keys(files).map((each) => [each, fitted.data[each] ?? 1])) } : fitted;
   try {
     return override(stageSettings(base), assignments);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+function filesOf(texts: readonly string[]): Record<string, DatasetFiles> | undefined {
+  try {
+    return texts.length > 0 ? Object.fromEntries(texts.map(parseDataOption)) : undefined;
   } catch (error) {
     throw new UsageError((error as Error).message);
   }

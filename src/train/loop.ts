@@ -5,7 +5,7 @@ import { Ema } from './ema.js';
 import { LeakLedger } from './ledger.js';
 import { Optimizer, type OptimizerSettings } from './optimizer.js';
 import { silent, type Progress } from './progress.js';
-import type { RunFolder } from './run-folder.js';
+import { latestCheckpoint, type RunFolder } from './run-folder.js';
 import { learningRate, type Schedule } from './schedules.js';
 import { firstNonFinite, loadExact, saveExact } from './tensors.js';
 
@@ -101,7 +101,7 @@ export class Training {
 
   /** Goes back to the newest whole checkpoint. Without one the run starts over, which gives the same numbers. */
   restore(folder: RunFolder, say: (message: string) => void): void {
-    const checkpoint = folder.latestCheckpoint(say);
+    const checkpoint = latestCheckpoint(folder.path, say);
     if (checkpoint) {
       const state = checkpoint.state as { step: number; optimizerSteps: number; emaUpdates: number | null; best: Training['best'] | null };
       loadExact(join(checkpoint.folder, 'parameters.safetensors'), this.task.trainable);

@@ -3,7 +3,7 @@ import { appendFileSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncat
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { checkpointSteps, readCheckpoint, readEvents, RunFolder } from './run-folder.js';
+import { checkpointSteps, latestCheckpoint, readCheckpoint, readEvents, RunFolder } from './run-folder.js';
 
 const temporary = () => join(mkdtempSync(join(tmpdir(), 'run-folder-')), 'run');
 const save = (run: RunFolder, step: number) =>
@@ -53,7 +53,7 @@ describe('a run folder', () => {
     truncateSync(join(path, 'checkpoints', '3', 'model.bin'), 1);
     rmSync(join(path, 'checkpoints', '2', 'SHA256SUMS'));
     const messages: string[] = [];
-    assert.equal(run.latestCheckpoint((message) => messages.push(message))?.name, '1');
+    assert.equal(latestCheckpoint(path, (message) => messages.push(message))?.name, '1');
     run.close();
     assert.match(messages[0], /checkpoints\/3 is damaged: model\.bin has 1 bytes/);
     assert.match(messages[1], /checkpoints\/2 is damaged: SHA256SUMS is missing/);

@@ -120,18 +120,6 @@ export class RunFolder {
     }
   }
 
-  /** The newest numbered checkpoint that is whole. `onDamage` is told about each damaged one that was passed over. */
-  latestCheckpoint(onDamage: (message: string) => void): Checkpoint | undefined {
-    for (const step of checkpointSteps(this.path).reverse()) {
-      try {
-        return readCheckpoint(join(this.path, 'checkpoints', String(step)));
-      } catch (error) {
-        onDamage(`${(error as Error).message} Using the one before it.`);
-      }
-    }
-    return undefined;
-  }
-
   /** Deletes numbered checkpoints but the newest `last` and the one called `best`. */
   prune(last: number, best?: number): void {
     const steps = checkpointSteps(this.path);
@@ -158,6 +146,18 @@ export function checkpointSteps(path: string): number[] {
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
     .sort((a, b) => a - b);
+}
+
+/** The newest numbered checkpoint of a run that is whole. `onDamage` is told about each damaged one that was passed over. */
+export function latestCheckpoint(path: string, onDamage: (message: string) => void): Checkpoint | undefined {
+  for (const step of checkpointSteps(path).reverse()) {
+    try {
+      return readCheckpoint(join(path, 'checkpoints', String(step)));
+    } catch (error) {
+      onDamage(`${(error as Error).message} Using the one before it.`);
+    }
+  }
+  return undefined;
 }
 
 /** Reads a checkpoint's folder and verifies every byte of it. A missing, torn or changed file is an error that names it. */

@@ -1,6 +1,8 @@
-import { pairAt } from '../data/captions.js';
 import type { Source } from '../data/batches.js';
+import { pairAt } from '../data/captions.js';
 import { documentAt } from '../data/documents.js';
+import { formats, readDataset, type DatasetFiles, type Format } from '../data/formats/datasets.js';
+import { sourceOf } from '../data/formats/stream.js';
 import { conversationAt, instructInterleavedAt } from '../data/instructions.js';
 import type { TrainingRecord } from '../data/samples.js';
 
@@ -16,7 +18,27 @@ const generators: Record<string, (seed: number, index: number) => TrainingRecord
 export function generatedSources(data: Readonly<Record<string, number>>, seed: number): Source<TrainingRecord>[] {
   return Object.entries(data).map(([name, weight]) => {
     const at = generators[name];
-    if (!at) throw new Error(`No data set "${name}" is generated here; there are ${Object.keys(generators).join(', ')}. Pass sources that read it from files.`);
+    if (!at) throw new Error(`No data set "${name}" is generated here; there are ${Object.keys(generators).join(', ')}. Name the files that hold it with --data.`);
     return { name, weight, at: (index) => at(seed, index) };
   });
+}
+
+/** The sources that a stage's data names, read from files. Every name needs its files, and the other way round. */
+export async function fileSources(data: Readonly<Record<string, number>>, files: Readonly<Record<string, DatasetFiles>>): Promise<Source<TrainingRecord>[]> {
+  const [wanted, given] = [Object.keys(data).sort().join(', '), Object.keys(files).sort().join(', ')];
+  if (wanted !== given) throw new Error(`The stage mixes ${wanted}, and files were given for ${given}. Give --data for each, and --set data.NAME=SIZE for a name of your own.`);
+  return Promise.all(
+    Object.entries(files).map(async ([name, each]) => {
+      if (each.format === 'mmbench') throw new Error(`${each.file} holds questions of a benchmark, which nothing is trained on.`);
+      return sourceOf(name, data[name], readDataset(each) as AsyncIterable<TrainingRecord>);
+    }),
+  );
+}
+
+/** Reads `NAME=FORMAT:FILE` or `NAME=FORMAT:FILE:IMAGES`. */
+export function parseDataOption(text: string): [name: string, files: DatasetFiles] {
+  const [, name, format, file, images] = /^([\w.-]+)=([\w-]+):([^:]+)(?::(.+))?$/.exec(text) ?? [];
+  if (!name) throw new Error(`"${text}": expected NAME=FORMAT:FILE or NAME=FORMAT:FILE:IMAGES, such as pairs=webdataset:shards.`);
+  if (!formats.includes(format as Format)) throw new Error(`"${text}": unknown format "${format}". There are ${formats.join(', ')}.`);
+  return [name, { format: format as Format, file, ...(images ? { images } : {}) }];
 }

@@ -6,9 +6,11 @@ import { select } from '../core/params.js';
 import { packageRoot } from '../core/process.js';
 import { random } from '../core/random.js';
 import { mixture, type Source } from '../data/batches.js';
-import { isGenerated, loadImage } from '../data/images.js';
+import type { DatasetFiles } from '../data/formats/datasets.js';
+import { readImage } from '../data/images.js';
 import { toSample, type TrainingRecord } from '../data/samples.js';
 import { nanoTokenizer } from '../data/tokenizer.js';
+import { board } from '../data/scenes.js';
 import type { ImageRef } from '../data/types.js';
 import { collate } from '../dreamllm/collate.js';
 import { latentSize, layoutConfig, releasedObjective, type DreamConfig, type Objective } from '../dreamllm/config.js';
@@ -24,7 +26,7 @@ import { adamwDefaults } from './optimizer.js';
 import type { StageSettings } from './overrides.js';
 import { provenance } from './provenance.js';
 import { readEvents, RunFolder } from './run-folder.js';
-import { generatedSources } from './sources.js';
+import { fileSources, generatedSources } from './sources.js';
 import { stepsOf } from './stages.js';
 import { stageValidation } from './validation.js';
 import { diffusionVerdict } from './verdict.js';
@@ -39,11 +41,9 @@ export interface TrainStageOptions extends Pick<LoopOptions, 'signal' | 'progres
   resume?: boolean;
   /** Folder of the foundation. Default: data/foundation of the package for nano, none (random weights) for micro. */
   foundation?: string;
-  /** Data in place of what is generated under the names of `settings.data`. */
-  sources?: readonly Source<TrainingRecord>[];
-  /** Pixels of pictures that are not generated here. */
-  readImage?(ref: ImageRef): RgbImage | Promise<RgbImage>;
-  /** Held-out losses during the stage; they cost about a step each. Default true. */
+  /** Data files in place of what is generated, by the names of `settings.data`, whose sizes they are mixed by. */
+  files?: Readonly<Record<string, DatasetFiles>>;
+  /** Held-out losses during the stage, on generated data; they cost a few steps. Default: unless the data comes from files. */
   validate?: boolean;
 }
 
@@ -56,18 +56,19 @@ export interface StageResult {
 
 /** Trains one stage into the run folder `out`; the model it ends with lies in `out/checkpoints/final`. */
 export async function trainStage(options: TrainStageOptions): Promise<StageResult> {
-  const { preset, settings, out, parents = [], resume = false, validate = true } = options;
+  const { preset, settings, out, parents = [], files, resume = false, validate = files === undefined } = options;
   const config: DreamConfig = { ...presetOf(preset), maxTokens: settings.maxTokens };
   if (config.maxTokens > config.language.maxPositions) {
     throw new Error(`maxTokens is ${config.maxTokens}, and ${preset} was made for ${config.language.maxPositions} positions. Set maxTokens to that or less.`);
   }
   const foundation = options.foundation ?? (preset === 'nano' ? join(packageRoot(), 'data/foundation') : undefined);
   const start = startStage(settings, { config, foundation, parents });
-  const resolved = { preset, stage: settings, parents: start.parents };
+  const resolved = { preset, stage: settings, parents: start.parents, ...(files ? { files } : {}) };
   let folder: RunFolder | undefined;
   try {
     folder = resume ? RunFolder.resume(out, resolved) : RunFolder.create(out, { settings: resolved, provenance: provenance() });
-    const task = stageTask(start.params, config, preset, options);
+    const sources = files ? await fileSources(settings.data, files) : generatedSources(settings.data, settings.seed);
+    const task = stageTask(start.params, config, preset, settings, sources);
     const loop = loopSettings(settings);
     const { trainableParameters, stateBytes } = memoryEstimate(task);
     options.progress?.say(
@@ -108,12 +109,7 @@ export interface StageInputs {
 }
 
 /** A stage as something to minimise: its batches, laid out and run through the frozen encoders, and DreamLLM's two losses. */
-export function stageTask(
-  params: DreamParams,
-  config: DreamConfig,
-  preset: string,
-  { settings, sources = generatedSources(settings.data, settings.seed), readImage }: Pick<TrainStageOptions, 'settings' | 'sources' | 'readImage'>,
-): Task {
+export function stageTask(params: DreamParams, config: DreamConfig, preset: string, settings: StageSettings, sources: readonly Source<TrainingRecord>[]): Task {
   const { seed, name, microBatchSize } = settings;
   const { accumulation } = loopSettings(settings);
   const tokenizer = tokenizerOf(preset);
@@ -126,7 +122,7 @@ export function stageTask(
     async batch(step, micro) {
       const number = step * accumulation + micro;
       const records = data.batch(number, microBatchSize);
-      const inputs = await stageInputs(records, { params, config, settings, tokenizer, objective, path: [name, 'batch', number], readImage });
+      const inputs = await stageInputs(records, { params, config, settings, tokenizer, objective, path: [name, 'batch', number] });
       return { ids: records.map(({ id }) => id), inputs: inputs as unknown as tf.TensorContainer };
     },
     loss(inputs) {
@@ -145,17 +141,17 @@ export interface InputContext {
   objective: Objective;
   /** Names the random numbers of this batch. */
   path: readonly (string | number)[];
-  readImage?: TrainStageOptions['readImage'];
 }
 
 /** Lays records out, draws their random numbers and runs the frozen encoders. The tensors are the caller's. */
 export async function stageInputs(records: readonly TrainingRecord[], context: InputContext): Promise<StageInputs> {
-  const { params, config, settings, tokenizer, objective, path, readImage } = context;
+  const { params, config, settings, tokenizer, objective, path } = context;
   const { seed, mode, randomFlip } = settings;
   const layout = layoutConfig(config);
   const samples = records.map((record) => toSample(record, (text) => tokenizer.encode(text), layout, { mode, seed, template: config.template }));
   const collated = collate(samples, config.tokens);
-  const read = (ref: ImageRef) => pictureOf(ref, readImage);
+  const pictureSide = Math.max(board, config.vision.imageSize, config.imageSize);
+  const read = async (ref: ImageRef): Promise<RgbImage> => ({ width: pictureSide, height: pictureSide, data: await readImage(ref, pictureSide) });
   const [images, targets] = [await Promise.all(collated.images.map(read)), await Promise.all(collated.dreamImages.map(read))];
   const flips = random(seed, ...path, 'flip');
   const dreamImages = randomFlip ? targets.map((image) => (flips.uniform() < 0.5 ? flipHorizontally(image) : image)) : targets;
@@ -168,14 +164,6 @@ export async function stageInputs(records: readonly TrainingRecord[], context: I
   const batch = encodeImages(params, config, collated, inputs, posteriorNoise);
   tf.dispose([inputs.images, inputs.dreamImages, posteriorNoise].filter((tensor) => tensor != null));
   return { batch, draws: size > 0 ? drawDiffusion(shape, config, objective, seed, ...path) : null };
-}
-
-const pictureSide = 32;
-
-async function pictureOf(ref: ImageRef, readImage: TrainStageOptions['readImage']): Promise<RgbImage> {
-  if (isGenerated(ref)) return { width: pictureSide, height: pictureSide, data: loadImage(ref, pictureSide) };
-  if (!readImage) throw new Error(`The picture "${ref}" is not generated here, and no readImage was given to read it.`);
-  return readImage(ref);
 }
 
 export const objectiveOf = ({ lossWeights }: StageSettings): Objective => ({ ...releasedObjective, weights: lossWeights });

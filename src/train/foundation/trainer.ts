@@ -6,9 +6,10 @@ import { writeTextAtomically } from '../files.js';
 import { train, trainStep, Training, type LoopSettings } from '../loop.js';
 import { silent, type Progress } from '../progress.js';
 import { provenance, type Provenance } from '../provenance.js';
-import { readEvents, RunFolder, type Event } from '../run-folder.js';
+import { latestCheckpoint, readEvents, RunFolder, type Event } from '../run-folder.js';
+import { loadExact } from '../tensors.js';
 import { buildPart } from './build.js';
-import type { PartName, PartSettings } from './part.js';
+import type { Part, PartName, PartSettings } from './part.js';
 import { foundationSettings } from './settings.js';
 
 export interface FoundationOptions {
@@ -29,6 +30,8 @@ export interface PartRecord {
   sha256: string;
   parameters: number;
   settings: PartSettings;
+  /** Steps taken: fewer than the settings' when the run was stopped. */
+  steps: number;
   provenance: Provenance;
   /** Hashes of the parts that this one was trained on. */
   parents: Record<string, string>;
@@ -62,32 +65,56 @@ export async function trainPart(name: PartName, options: FoundationOptions): Pro
       },
     };
     const training = await train(part.task, loopSettings(settings), { folder, resume, signal, progress, evaluate });
-    const results = await training.withResult(async () => {
-      const measured = { ...(await part.finish?.()), ...(await part.evaluate()) };
-      saveParams(join(out, `${name}.safetensors`), part.params, { dtype: 'f16', metadata: { part: name, parents: JSON.stringify(parents) } });
-      return measured;
-    });
+    const record = await training.withResult(() => writePart(name, part, parents, settings, settings.steps, path, out));
     training.dispose();
-
-    const events = readEvents(path);
-    const record: PartRecord = {
-      file: `${name}.safetensors`,
-      sha256: hashFile(join(out, `${name}.safetensors`)),
-      parameters: [...flatten(part.params).values()].reduce((sum, { size }) => sum + size, 0),
-      settings,
-      provenance: provenance(),
-      parents,
-      seconds: Math.round(events.filter(({ type }) => type === 'step').reduce((sum, { ms }) => sum + (ms as number), 0) / 1000),
-      results,
-      curves: curvesOf(events),
-    };
-    writeRecord(out, name, record);
-    folder.finish({ results });
+    folder.finish({ results: record.results });
     return record;
   } finally {
     part.dispose();
     folder.close();
   }
+}
+
+/** Writes what the newest checkpoint of a run holds, as if it had ended there: for looking at a long run early, or for stopping it. */
+export async function exportPart(name: PartName, { out, runs, progress }: FoundationOptions): Promise<PartRecord> {
+  const path = join(runs, `foundation-${name}`);
+  const { settings } = JSON.parse(readFileSync(join(path, 'config.json'), 'utf8')) as { settings: PartSettings };
+  const say = progress?.(name, settings.steps, 0).say ?? (() => {});
+  const checkpoint = latestCheckpoint(path, say);
+  if (!checkpoint) throw new Error(`${path} has no whole checkpoint yet. One is written every ${settings.checkpointEvery} steps.`);
+  const { step } = checkpoint.state as { step: number };
+  const { part, parents } = buildPart(name, settings, out);
+  try {
+    const averages = join(checkpoint.folder, 'ema.safetensors');
+    loadExact(existsSync(averages) ? averages : join(checkpoint.folder, 'parameters.safetensors'), flatten(part.params));
+    return await writePart(name, part, parents, settings, step, path, out);
+  } finally {
+    part.dispose();
+  }
+}
+
+/** Finishes, measures and writes a part whose parameters are those to be used. */
+async function writePart(
+  name: PartName, part: Part, parents: Record<string, string>, settings: PartSettings, steps: number, path: string, out: string,
+): Promise<PartRecord> {
+  const results = { ...(await part.finish?.()), ...(await part.evaluate()) };
+  const file = join(out, `${name}.safetensors`);
+  saveParams(file, part.params, { dtype: 'f16', metadata: { part: name, parents: JSON.stringify(parents) } });
+  const events = readEvents(path).filter(({ step = 0 }) => step < steps);
+  const record: PartRecord = {
+    file: `${name}.safetensors`,
+    sha256: hashFile(file),
+    parameters: [...flatten(part.params).values()].reduce((sum, { size }) => sum + size, 0),
+    settings,
+    steps,
+    provenance: provenance(),
+    parents,
+    seconds: Math.round(events.filter(({ type }) => type === 'step').reduce((sum, { ms }) => sum + (ms as number), 0) / 1000),
+    results,
+    curves: curvesOf(events),
+  };
+  writeRecord(out, name, record);
+  return record;
 }
 
 /** The stored settings of a run that is resumed; else the defaults, shortened to fit `minutes` by the time that a few steps take. */
