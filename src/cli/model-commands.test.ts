@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
+import { useBackend } from '../core/backend.js';
 import { hashSpec, openCheckpoint, saveArtefact, saveParams } from '../core/checkpoint.js';
 import { blankImage, decodeImage, encodePng } from '../core/images.js';
 import { initialize } from '../core/params.js';
@@ -13,19 +13,31 @@ import { dreamSpec } from '../dreamllm/model.js';
 import { micro, nano } from '../dreamllm/presets.js';
 import { vicuna } from '../dreamllm/conversation.js';
 import { chatPrompt } from './chat.js';
+import { parseArguments, UsageError, type Command } from './command.js';
 import { convertCheckpoint } from './convert.js';
 import { documentPage } from './generate.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'commands-'));
 const stage = join(folder, 'stage');
-const main = join(import.meta.dirname, 'main.ts');
-const dreamllm = (...args: string[]) => {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', main, ...args], { encoding: 'utf8', timeout: 60_000 });
-  return { status, stdout, stderr };
-};
+
+/** Runs a command in this process; what it printed, and its status as `main` would exit with. */
+async function dreamllm(name: string, ...args: string[]): Promise<{ status: number; stdout: string; stderr: string }> {
+  const { default: command } = (await import(`./${name}.js`)) as { default: Command };
+  const output = { log: '', error: '' };
+  const real = { log: console.log, error: console.error };
+  for (const stream of ['log', 'error'] as const) console[stream] = (line: string) => void (output[stream] += `${line}\n`);
+  try {
+    const status = (await command.run(parseArguments(command, args), new AbortController().signal)) ?? 0;
+    return { status, stdout: output.log, stderr: output.error };
+  } catch (error) {
+    return { status: error instanceof UsageError ? 2 : 1, stdout: output.log, stderr: output.error + (error as Error).message };
+  } finally {
+    Object.assign(console, real);
+  }
+}
 
 before(async () => {
-  await tf.setBackend('cpu');
+  await useBackend();
   const spec = dreamSpec(micro);
   const params = initialize(spec, 1);
   saveArtefact(stage, params, { name: 'sft', spec: hashSpec(spec), trainable: ['model.layers'], parents: [], about: { preset: 'micro' } }, 'f16');
@@ -37,7 +49,7 @@ describe('generate', () => {
   test('draws the same picture for the same seed', async () => {
     const [a, b] = [join(folder, 'a.png'), join(folder, 'b', 'b.png')];
     for (const out of [a, b]) {
-      const { status, stderr, stdout } = dreamllm('generate', 'a red apple', '--model', stage, '--steps', '2', '--seed', '4', '--out', out, '--json');
+      const { status, stderr, stdout } = await dreamllm('generate', 'a red apple', '--model', stage, '--steps', '2', '--seed', '4', '--out', out, '--json');
       assert.equal(status, 0, stderr);
       assert.equal(JSON.parse(stdout).protocol.guidanceScale, 7.5);
     }
@@ -45,9 +57,9 @@ describe('generate', () => {
     assert.equal((await decodeImage(a)).width, micro.imageSize);
   });
 
-  test('writes a document as a page with its pictures beside it', () => {
+  test('writes a document as a page with its pictures beside it', async () => {
     const out = join(folder, 'document');
-    const { status, stderr, stdout } = dreamllm(
+    const { status, stderr, stdout } = await dreamllm(
       'generate', 'a page', '--model', stage, '--document', '--steps', '1', '--scheduler', 'ddim', '--guidance', '1', '--max-images', '1', '--force-image-at', '2', '--max-tokens', '60', '--out', out,
     );
     assert.equal(status, 0, stderr);
@@ -56,21 +68,21 @@ describe('generate', () => {
     assert.match(stdout, /picture-1\.png/);
   });
 
-  test('escapes what the model wrote', () => {
+  test('escapes what the model wrote', async () => {
     const page = documentPage('<title>', [{ kind: 'text', text: 'a < b & "c"\nd' }]);
     assert.match(page, /<p>a &lt; b &amp; &quot;c&quot;<br>d<\/p>/);
     assert.match(page, /<title>&lt;title&gt;<\/title>/);
   });
 
-  test('says what is wrong with its arguments', () => {
-    const cases: [string[], RegExp][] = [
+  test('says what is wrong with its arguments', async () => {
+    const cases: [[string, ...string[]], RegExp][] = [
       [['generate', 'x'], /Expected --model DIR/],
       [['generate', 'x', '--model', 'nowhere'], /nowhere does not exist/],
       [['generate', 'x', '--model', stage, '--scheduler', 'magic'], /expected one of ddpm, ddim, pndm, euler, dpm-solver, found "magic"/],
       [['generate', 'x', '--model', stage, '--steps', 'many'], /--steps: expected a whole number from 1 to 1000, found "many"/],
     ];
     for (const [args, message] of cases) {
-      const { status, stderr } = dreamllm(...args);
+      const { status, stderr } = await dreamllm(...args);
       assert.equal(status, 2);
       assert.match(stderr, message);
     }
@@ -78,14 +90,14 @@ describe('generate', () => {
 });
 
 describe('chat', () => {
-  test('answers questions about a picture', () => {
-    const { status, stderr, stdout } = dreamllm('chat', 'what is it?', 'sure?', '--model', stage, '--image', join(folder, 'red.png'), '--max-tokens', '3', '--json');
+  test('answers questions about a picture', async () => {
+    const { status, stderr, stdout } = await dreamllm('chat', 'what is it?', 'sure?', '--model', stage, '--image', join(folder, 'red.png'), '--max-tokens', '3', '--json');
     assert.equal(status, 0, stderr);
     const { rounds } = JSON.parse(stdout) as { rounds: { question: string; answer: string }[] };
     assert.deepEqual(rounds.map(({ question }) => question), ['what is it?', 'sure?']);
   });
 
-  test('keeps earlier rounds in the form of training', () => {
+  test('keeps earlier rounds in the form of training', async () => {
     const image = blankImage(1, 1);
     const prompt = chatPrompt([image], [{ question: 'a?', answer: 'b' }], 'c?', { ...vicuna, system: 'S.' });
     assert.deepEqual(prompt, ['S. USER: ', image, '\na? ASSISTANT: b</s>USER: c? ASSISTANT:']);
@@ -94,21 +106,21 @@ describe('chat', () => {
 });
 
 describe('inspect', () => {
-  test('names the model that a checkpoint fits', () => {
-    const { status, stdout } = dreamllm('inspect', join(stage, 'model.safetensors'));
+  test('names the model that a checkpoint fits', async () => {
+    const { status, stdout } = await dreamllm('inspect', join(stage, 'model.safetensors'));
     assert.equal(status, 0);
     assert.match(stdout, /It is micro: all \d+ parameters .* are there, and nothing else/);
     assert.match(stdout, /\d+ F16/);
   });
 
-  test('recognises a part, and lists what is missing and too much', () => {
+  test('recognises a part, and lists what is missing and too much', async () => {
     const spec = dreamSpec(nano).stable_diffusion_head.vae;
     const params = initialize({ ...spec, extra: dreamSpec(micro).model.dream_embedding }, 1);
     const file = join(folder, 'vae.safetensors');
     const { decoder, ...rest } = params;
     saveParams(file, { ...rest, decoder: { ...decoder, conv_out: {} } });
     tf.dispose(params as unknown as tf.TensorContainer);
-    const { status, stdout } = dreamllm('inspect', file, '--json');
+    const { status, stdout } = await dreamllm('inspect', file, '--json');
     assert.equal(status, 1);
     const { fit } = JSON.parse(stdout);
     assert.equal(fit.name, 'nano: autoencoder');
@@ -118,7 +130,7 @@ describe('inspect', () => {
 });
 
 describe('convert', () => {
-  test('splits, rounds and joins again without loss', () => {
+  test('splits, rounds and joins again without loss', async () => {
     const source = openSafetensors('data/fixtures/dreamllm/model.safetensors');
     const sharded = join(folder, 'sharded');
     const files = convertCheckpoint(source, sharded, { shardBytes: 300_000 });
@@ -135,18 +147,18 @@ describe('convert', () => {
     source.close();
   });
 
-  test('leaves an existing target alone and takes configurations along', () => {
+  test('leaves an existing target alone and takes configurations along', async () => {
     const target = join(folder, 'converted');
-    const { status, stdout, stderr } = dreamllm('convert', 'data/fixtures/dreamllm', target, '--dtype', 'bf16');
+    const { status, stdout, stderr } = await dreamllm('convert', 'data/fixtures/dreamllm', target, '--dtype', 'bf16');
     assert.equal(status, 0, stderr);
     assert.match(stdout, /tensors to .*model\.safetensors in .* GB of memory/);
     assert.ok(existsSync(join(target, 'config.json')));
-    const again = dreamllm('convert', 'data/fixtures/dreamllm', target);
+    const again = await dreamllm('convert', 'data/fixtures/dreamllm', target);
     assert.equal(again.status, 2);
     assert.match(again.stderr, /exists and is not overwritten/);
   });
 
-  test('leaves nothing half-written when it is interrupted', () => {
+  test('leaves nothing half-written when it is interrupted', async () => {
     const target = join(folder, 'interrupted.safetensors');
     const source = openSafetensors('data/fixtures/dreamllm/model.safetensors');
     const controller = new AbortController();
