@@ -37,6 +37,13 @@ const operations: Record<string, () => tf.Tensor | tf.Tensor[]> = {
   'where': () => tf.where(tf.tensor([1, 0, 1], [3], 'bool'), draw([3]), draw([3], 'y')),
   'conv2d with stock paddings': () => [tf.conv2d(draw([2, 7, 6, 3]) as tf.Tensor4D, draw([3, 3, 3, 4], 'y') as tf.Tensor4D, 2, 'same'), tf.conv2d(draw([1, 7, 6, 3]) as tf.Tensor4D, draw([3, 2, 3, 4], 'y') as tf.Tensor4D, 1, 'valid', 'NHWC', [2, 2])],
   'resizeNearestNeighbor': () => tf.image.resizeNearestNeighbor(draw([2, 3, 3, 2]) as tf.Tensor4D, [6, 6]),
+  'pooling': () => [tf.maxPool(draw([2, 7, 6, 5]) as tf.Tensor4D, 3, 2, 'valid'), tf.maxPool(draw([1, 5, 5, 3]) as tf.Tensor4D, 3, 1, 'same'), tf.avgPool(draw([2, 5, 6, 3]) as tf.Tensor4D, [3, 2], [1, 2], 'same')],
+  'resizeBilinear': () => [
+    tf.image.resizeBilinear(draw([2, 3, 4, 5]) as tf.Tensor4D, [7, 3]),
+    tf.image.resizeBilinear(draw([2, 3, 4, 5]) as tf.Tensor4D, [6, 9], false, true),
+    tf.image.resizeBilinear(draw([1, 3, 4, 5]) as tf.Tensor4D, [5, 5], true),
+  ],
+  'argMax': () => [draw([3, 40]).argMax(1), draw([3, 4]).argMax(0), tf.tensor([1, 5, 5]).argMax()],
   'booleans, strings and complex numbers': () => [draw([4]).greater(0), draw([4]).greater(0).logicalNot(), tf.complex(draw([3]), draw([3], 'y')).mul(tf.complex(draw([3], 'z'), draw([3])))],
   'one-hot, argMax, cumsum, topk': () => [tf.oneHot(tf.tensor([0, 2], [2], 'int32'), 3), draw([3, 4]).argMax(1), draw([3, 4]).cumsum(1), tf.topk(draw([3, 4]), 2).values],
   'zeros, ones, fill, range': () => [tf.zeros([2, 2]), tf.ones([2], 'int32'), tf.fill([3], 2.5), tf.range(0, 5), tf.zerosLike(tf.ones([3]))],

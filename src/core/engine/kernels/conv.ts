@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { size, type DreamBackend } from '../dream-backend.js';
-import { isFloat, type Attributes, type KernelTable } from './table.js';
+import { isFloat, type Attributes, type Kernel, type KernelTable } from './table.js';
 
 type Shape4 = [number, number, number, number];
 
@@ -61,6 +61,16 @@ function upsampleGrad(backend: DreamBackend, dy: tf.TensorInfo, inputShape: numb
   return dx;
 }
 
+const pooling = (mean: boolean): Kernel => (backend, { x }, { filterSize, strides, pad, dimRoundingMode }) => {
+  if (!isFloat(x)) return undefined;
+  const info = tf.backend_util.computePool2DInfo(x.shape as Shape4, filterSize, strides, 1, pad, dimRoundingMode);
+  const { top, left } = info.padInfo;
+  const y = backend.output(info.outShape);
+  const numbers = [info.batchSize, info.inHeight, info.inWidth, info.inChannels, info.outHeight, info.outWidth, info.filterHeight, info.filterWidth, info.strideHeight, info.strideWidth, top, left, +mean];
+  backend.run('pool', [backend.floats(x), backend.floats(y)], numbers);
+  return y;
+};
+
 export const convKernels: KernelTable = {
   Conv2D: (backend, { x, filter }, attributes) => {
     const found = isFloat(x, filter) ? stockGeometry(x.shape, filter.shape, attributes) : undefined;
@@ -83,6 +93,19 @@ export const convKernels: KernelTable = {
 
   DreamUpsample: (backend, { x }, { height, width }) => upsample(backend, x, height, width),
   DreamUpsampleGrad: (backend, { dy }, { inputShape }) => upsampleGrad(backend, dy, inputShape),
+
+  MaxPool: pooling(false),
+  AvgPool: pooling(true),
+
+  ResizeBilinear: (backend, { images }, { alignCorners, halfPixelCenters, size: [height, width] }) => {
+    if (!isFloat(images) || size(images.shape) === 0) return undefined;
+    const [count, fromHeight, fromWidth, channels] = images.shape;
+    const scale = (from: number, to: number) => (alignCorners && to > 1 ? (from - 1) / (to - 1) : from / to);
+    const y = backend.output([count, height, width, channels]);
+    const numbers = [...upsampleNumbers(images.shape, height, width), scale(fromHeight, height), scale(fromWidth, width), +halfPixelCenters];
+    backend.run('resize_bilinear', [backend.floats(images), backend.floats(y)], numbers);
+    return y;
+  },
 
   // The plain cpu backend's gradient is wrong for more than one image.
   ResizeNearestNeighbor: (backend, { images }, { alignCorners, halfPixelCenters, size: [height, width] }) =>

@@ -31,6 +31,14 @@ export const reduceKernels: KernelTable = {
   Mean: reduction('sum', (count) => 1 / count),
   Max: reduction('max', () => 1),
 
+  ArgMax: (backend, { x }, { axis }) => {
+    const last = x.shape.length - 1;
+    if (!isFloat(x) || last < 0 || tf.util.parseAxisParam(axis, x.shape).some((a) => a !== last) || x.shape[last] === 0) return undefined;
+    const y = backend.output(x.shape.slice(0, -1), 'int32');
+    backend.run('argmax', [backend.floats(x), backend.values(y)], [size(y.shape), x.shape[last]]);
+    return y;
+  },
+
   Softmax: (backend, { logits }, { dim }) => {
     const last = logits.shape.length - 1;
     if (!isFloat(logits) || (dim !== -1 && dim !== last)) return undefined;

@@ -115,6 +115,10 @@ static void layout_calls(void) {
   int64_t n = some(2), h = some(9), w = some(9), oh = some(20), ow = some(20);
   floats(n * h * w * d), floats(n * oh * ow * d), NUMBERS(n, h, w, d, oh, ow), invoke(k_upsample, "upsample");
   floats(n * oh * ow * d), floats(n * h * w * d), NUMBERS(n, h, w, d, oh, ow), invoke(k_upsample_grad, "upsample_grad");
+  int64_t kh = some(3), kw = some(3);
+  floats(n * h * w * d), floats(n * h * w * d), NUMBERS(n, h, w, d, h, w, kh, kw, 1, 1, kh / 2, kw / 2, below(2)), invoke(k_pool, "pool");
+  floats(n * h * w * d), floats(n * oh * ow * d), NUMBERS(n, h, w, d, oh, ow, (double)h / (double)oh, (double)w / (double)ow, below(2)), invoke(k_resize_bilinear, "resize_bilinear");
+  floats(r * v), floats(r), NUMBERS(r, v), invoke(k_argmax, "argmax");
   floats(r * v), ids(r, v), floats(r), floats(r), NUMBERS(r, v), invoke(k_cross_entropy, "cross_entropy");
   floats(r * v), ids(r, v), floats(r), floats(r), floats(r * v), NUMBERS(r, v), invoke(k_cross_entropy_grad, "cross_entropy_grad");
   int64_t batch = some(3), tokens = some(30), heads = some(4), half = some(20);

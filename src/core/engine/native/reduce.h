@@ -92,6 +92,22 @@ static int k_max(const args *a) {
   return 0;
 }
 
+// argmax: x, y (integers); rows, dim: the first of the largest
+static void argmax_rows(const args *a, int64_t begin, int64_t end) {
+  int64_t d = NUM(1);
+  for (int64_t r = begin; r < end; r++) {
+    const float *x = FLOATS(0) + r * d;
+    float top = row_max(x, d, -INFINITY_F);
+    int64_t i = 0;
+    while (i < d - 1 && x[i] != top) i++;
+    INTS(1)[r] = (int32_t)(d > 0 && x[i] == top ? i : 0);
+  }
+}
+static int k_argmax(const args *a) {
+  parallel_rows(a, NUM(0), NUM(1), 1, argmax_rows);
+  return 0;
+}
+
 // softmax: x, y; rows, dim
 static void softmax_rows(const args *a, int64_t begin, int64_t end) {
   int64_t d = NUM(1);
