@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path';
 import { useBackend } from '../core/backend.js';
 import { runMainJob } from '../lab/main-job.js';
+import { openJob } from '../lab/job.js';
 import { mainReport } from '../lab/report.js';
 import { writeTextAtomically } from '../train/files.js';
 import { duration } from '../train/progress.js';
@@ -25,9 +26,9 @@ const command: Command = {
     const { engine, threads, reasons } = await useBackend();
     console.log(`Computing on ${engine}, ${threads} threads (${reasons.at(-1)}).`);
 
-    const result = await runMainJob({ out, seed, smoke: values.smoke === true, foundation: values.foundation as string | undefined, signal, say: (line) => console.log(line) });
+    await runMainJob({ out, seed, smoke: values.smoke === true, foundation: values.foundation as string | undefined, signal, say: (line) => console.log(line) });
     const report = join(out, 'report.html');
-    writeTextAtomically(report, mainReport(result, out));
+    writeTextAtomically(report, mainReport(openJob(out)));
     console.log(`Done in ${duration((performance.now() - start) / 1000)}, ${Math.round(process.resourceUsage().maxRSS / 1024)} MB at most. Report: ${report}`);
   },
 };

@@ -1,5 +1,5 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { basename, join, relative } from 'node:path';
 import { contactSheet, encodePng, type RgbImage } from '../core/images.js';
 import { packageRoot } from '../core/process.js';
 import { pairAt } from '../data/captions.js';
@@ -14,10 +14,14 @@ import { questionAt } from '../data/questions.js';
 import type { Drawings } from '../eval/nano/creation.js';
 import type { Subject } from '../eval/nano/subject.js';
 import type { Measurement } from '../eval/protocol.js';
+import { fromPercent } from '../kernel/document/percent.js';
+import { writeNotebook } from '../kernel/document/notebook.js';
+import { runNotebook } from '../kernel/document/run.js';
 import { writeTextAtomically } from '../train/files.js';
 import { foundationHash } from '../train/hand-off.js';
 import { progress } from '../train/progress.js';
 import { stageNames, type StageName } from '../train/stages.js';
+import { chapterNames, chapterSource } from './chapters.js';
 import { codeVersion } from './content-hash.js';
 import { fullSizes, measureComprehension, measureCreation, measureFoundation, measureGuidanceScale, openNano, sheetRows, smokeSizes, type MeasureOptions } from './measure-nano.js';
 import { stageGraph, type StageGraph } from './stage-graph.js';
@@ -70,6 +74,7 @@ const plan: Pick<Step, 'name' | 'seconds'>[] = [
   ]),
   { name: 'guidance', seconds: 40 },
   { name: 'use', seconds: 20 },
+  { name: 'notebooks', seconds: 40 },
 ];
 
 /**
@@ -119,7 +124,9 @@ export async function runMainJob({ out, seed, smoke = false, foundation = join(p
 
   const result: MainResult = { seed, stages, foundation: foundationResult, arms, guidance, use, times: runner.times.map(({ title, seconds }) => ({ title, seconds })) };
   writeTextAtomically(join(out, 'result.json'), JSON.stringify(result));
-  return result;
+
+  await step('notebooks', 'Execute the notebooks', { origin, joint: stages.joint.sft, sources: chapterNames.map(chapterSource) }, () => executeChapters(out, signal));
+  return { ...result, times: runner.times.map(({ title, seconds }) => ({ title, seconds })) };
 }
 
 const stageOf = (graph: StageGraph, arm: SynergyArm, name: StageName, seed: number): Promise<string> =>
@@ -156,6 +163,23 @@ async function measureGuidance(subject: Subject, options: MeasureOptions): Promi
   const results: MainResult['guidance'] = [];
   for (const scale of guidanceScales) results.push({ scale, measurements: await measureGuidanceScale(subject, scale, options) });
   return results;
+}
+
+/** Runs every chapter on this job, each in a kernel of its own; the executed notebooks lie in `notebooks/`. */
+async function executeChapters(out: string, signal: AbortSignal): Promise<string[]> {
+  mkdirSync(join(out, 'notebooks'), { recursive: true });
+  const made: string[] = [];
+  for (const name of chapterNames) {
+    signal.throwIfAborted();
+    const path = join(out, 'notebooks', `${name}.ipynb`);
+    writeNotebook(path, fromPercent(chapterSource(name)));
+    // A path from the package's folder keeps the notebook the same wherever it was run.
+    const takesFolder = chapterSource(name).includes('tags=["parameters"]');
+    const failures = await runNotebook(path, { signal, timeout: 300, parameters: takesFolder ? { folder: relative(packageRoot(), out) } : {} });
+    if (failures.length) throw new Error(`notebooks/${name}.ts failed in cell ${failures[0].cell}: ${failures[0].ename}: ${failures[0].evalue}`);
+    made.push(join('notebooks', `${name}.ipynb`));
+  }
+  return made;
 }
 
 /** Documents that the model is asked to begin; where pictures go is its own choice. */
@@ -196,6 +220,3 @@ const saveParts = (out: string, name: string, parts: readonly Part[]) =>
   Promise.all(
     parts.map(async (part, i) => (part.kind === 'text' ? { text: part.text } : { picture: await save(out, `${name}-${i}.png`, part.image), forced: part.forced })),
   );
-
-/** The result of a finished job, if `out` holds one. */
-export const hasMainResult = (out: string): boolean => existsSync(join(out, 'result.json'));

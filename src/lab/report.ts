@@ -8,6 +8,7 @@ import { bars, radar, type Bar } from './figures/bars.js';
 import { curves, lossCurve } from './figures/curves.js';
 import type { Figure } from './figures/figure.js';
 import type { MainResult } from './main-job.js';
+import type { Job } from './job.js';
 import { type Block, type Page, type Section, renderPage } from './page.js';
 import { paperValues } from './paper.js';
 import { synergyArmNames } from './synergy.js';
@@ -32,9 +33,9 @@ const withoutPicture = { picture: false } as const;
 const bar = (label: string, { value, ci }: Measurement): Bar => ({ label, value, ...(ci ? { ci: [ci.low, ci.high] as const } : {}) });
 
 /** The loss curves of the joint run, one figure a stage. */
-export function stageCurves(result: MainResult, out: string): { name: StageName; figure: Figure }[] {
+export function stageCurves({ result, folder }: Job): { name: StageName; figure: Figure }[] {
   return stageNames.map((name) => {
-    const steps = readEvents(join(out, result.stages.joint[name])).filter(({ type }) => type === 'step');
+    const steps = readEvents(join(folder, result.stages.joint[name])).filter(({ type }) => type === 'step');
     const series = (['lm', 'diffusion'] as const)
       .map((part) => ({ name: part === 'lm' ? 'language loss' : 'diffusion loss', steps: steps.map(({ step }) => step!), values: steps.map((event) => event[part] as number) }))
       .filter(({ values }) => values.some((value) => value > 0));
@@ -43,16 +44,16 @@ export function stageCurves(result: MainResult, out: string): { name: StageName;
 }
 
 /** Held-out losses of a stage at noise that never changes, against its steps. */
-export function validationCurves(result: MainResult, out: string): Figure {
+export function validationCurves({ result, folder }: Job): Figure {
   const series = stageNames.flatMap((name) => {
-    const events = readEvents(join(out, result.stages.joint[name])).filter(({ type, valDiffusion }) => type === 'evaluation' && typeof valDiffusion === 'number');
+    const events = readEvents(join(folder, result.stages.joint[name])).filter(({ type, valDiffusion }) => type === 'evaluation' && typeof valDiffusion === 'number');
     return events.length ? [{ name, x: events.map(({ step }) => step!), y: events.map(({ valDiffusion }) => valDiffusion as number) }] : [];
   });
   return curves('Held-out diffusion loss at fixed noise', 'step', 'mean squared error', series);
 }
 
 /** Every measurement of the job, named by what was measured. */
-export function allMeasurements({ foundation, arms, guidance }: MainResult): { of: string; measurement: Measurement }[] {
+export function allMeasurements({ result: { foundation, arms, guidance } }: Job): { of: string; measurement: Measurement }[] {
   const rows = [
     { of: 'autoencoder', measurement: foundation.autoencoder },
     { of: 'CLIP', measurement: foundation.retrieval },
@@ -65,7 +66,7 @@ export function allMeasurements({ foundation, arms, guidance }: MainResult): { o
 }
 
 /** Multiple choice, open questions, FID, CLIP score and the rest, an arm a group. */
-export function synergyFigures({ arms }: MainResult): Figure[] {
+export function synergyFigures({ result: { arms } }: Job): Figure[] {
   const groups = (pick: (arm: MainResult['arms']['joint']) => Bar[]) => synergyArmNames.map((arm) => ({ name: arm, bars: pick(arms[arm]) }));
   return [
     bars('Synergy: comprehension', 'accuracy', groups(({ comprehension: m }) => [
@@ -78,7 +79,7 @@ export function synergyFigures({ arms }: MainResult): Figure[] {
   ];
 }
 
-export function abilityRadar({ arms }: MainResult): Figure {
+export function abilityRadar({ result: { arms } }: Job): Figure {
   const abilities = (m: Measurement) => (m.details as { abilities: { l2: Record<string, { accuracy: number }> } }).abilities.l2;
   const seen = abilities(find(arms.joint.comprehension, 'mmbench-circular', byLikelihood));
   const blind = abilities(find(arms.joint.comprehension, 'mmbench-circular', withoutPicture));
@@ -89,10 +90,16 @@ export function abilityRadar({ arms }: MainResult): Figure {
   ]);
 }
 
-/** The page that the main job ends with. `out` is the job's folder. */
-export function mainReport(result: MainResult, out: string): string {
-  const picture = (path: string, caption: string, width?: number): Block => ({ kind: 'picture', png: readFileSync(join(out, path)), caption, ...(width ? { width } : {}) });
-  const inline = (path: string, width = 64) => `<img src="data:image/png;base64,${readFileSync(join(out, path)).toString('base64')}" width="${width}" alt="">`;
+/** FID of the joint model's pictures at each guidance scale that the job drew with. */
+export function guidanceFigure({ result: { guidance } }: Job): Figure {
+  return curves('FID against guidance', 'guidance scale', 'FID, 192 dimensions', [{ name: 'joint', x: guidance.map(({ scale }) => scale), y: guidance.map(({ measurements }) => find(measurements, 'fid').value) }]);
+}
+
+/** The page that the main job ends with. */
+export function mainReport(job: Job): string {
+  const { result, folder } = job;
+  const picture = (path: string, caption: string, width?: number): Block => ({ kind: 'picture', png: readFileSync(join(folder, path)), caption, ...(width ? { width } : {}) });
+  const inline = (path: string, width = 64) => `<img src="data:image/png;base64,${readFileSync(join(folder, path)).toString('base64')}" width="${width}" alt="">`;
   const sections: Section[] = [
     {
       title: 'Data',
@@ -102,14 +109,14 @@ export function mainReport(result: MainResult, out: string): string {
       title: 'Foundation',
       blocks: [
         picture('pictures/foundation.png', 'Held-out prompts. Above: the true pictures. Below: what the text-conditioned U-Net of the foundation draws (DDIM, 20 steps, guidance 3).'),
-        { kind: 'html', html: measurementTable(allMeasurements(result).filter(({ of }) => ['autoencoder', 'CLIP', 'foundation U-Net', 'untrained U-Net'].includes(of))) },
+        { kind: 'html', html: measurementTable(allMeasurements(job).filter(({ of }) => ['autoencoder', 'CLIP', 'foundation U-Net', 'untrained U-Net'].includes(of))) },
       ],
     },
-    { title: 'Training', blocks: [...stageCurves(result, out).map(({ figure }): Block => ({ kind: 'figure', figure, height: 300 })), { kind: 'figure', figure: validationCurves(result, out) }] },
+    { title: 'Training', blocks: [...stageCurves(job).map(({ figure }): Block => ({ kind: 'figure', figure, height: 300 })), { kind: 'figure', figure: validationCurves(job) }] },
     {
       title: 'Comprehension',
       blocks: [
-        { kind: 'figure', figure: abilityRadar(result), height: 460 },
+        { kind: 'figure', figure: abilityRadar(job), height: 460 },
         { kind: 'html', html: answersTable(result, inline) },
       ],
     },
@@ -118,12 +125,7 @@ export function mainReport(result: MainResult, out: string): string {
       blocks: [
         picture('pictures/joint.png', 'Held-out prompts. Above: the true pictures. Below: what the joint model draws from its own dream queries (DDIM, 20 steps, guidance 2).'),
         { kind: 'html', html: drawingsTable(result, inline) },
-        {
-          kind: 'figure',
-          figure: curves('FID against guidance', 'guidance scale', 'FID, 192 dimensions', [
-            { name: 'joint', x: result.guidance.map(({ scale }) => scale), y: result.guidance.map(({ measurements }) => find(measurements, 'fid').value) },
-          ]),
-        },
+        { kind: 'figure', figure: guidanceFigure(job) },
       ],
     },
     { title: 'Interleaved documents', blocks: [{ kind: 'text', text: 'The model decides where a picture goes, draws it from all that stands before it, reads it back and goes on.' }, { kind: 'html', html: documentsHtml(result, inline) }] },
@@ -131,12 +133,12 @@ export function mainReport(result: MainResult, out: string): string {
       title: 'Synergy',
       blocks: [
         { kind: 'text', text: `All arms see the same records in the same order for as many updates; they differ by the losses that count. One seed (${result.seed}): a difference here is an observation, not a finding.` },
-        ...synergyFigures(result).map((figure): Block => ({ kind: 'figure', figure })),
+        ...synergyFigures(job).map((figure): Block => ({ kind: 'figure', figure })),
         ...synergyArmNames.slice(1).map((arm) => picture(`pictures/${arm}.png`, `${arm}: held-out prompts, true pictures above.`)),
       ],
     },
     { title: 'The paper beside it', blocks: [{ kind: 'html', html: paperBeside(result) }] },
-    { title: 'Every number and its protocol', blocks: [{ kind: 'html', html: measurementTable(allMeasurements(result)) }] },
+    { title: 'Every number and its protocol', blocks: [{ kind: 'html', html: measurementTable(allMeasurements(job)) }] },
     { title: 'What each part took', blocks: [{ kind: 'html', html: timesTable(result) }] },
   ];
   return renderPage({ title: 'DreamLLM at nano size', sections } satisfies Page);

@@ -1,0 +1,48 @@
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import * as aq from 'arquero';
+import { packageRoot } from '../core/process.js';
+import { type Event, readEvents } from '../train/run-folder.js';
+import type { StageName } from '../train/stages.js';
+import { readJson } from './files.js';
+import type { MainResult } from './main-job.js';
+import { allMeasurements } from './report.js';
+import type { SynergyArm } from './synergy.js';
+
+/** A finished main job: its folder and what it found. Report, notebooks and tables read this and nothing else. */
+export interface Job {
+  folder: string;
+  result: MainResult;
+}
+
+/** Opens the folder that `npm start` wrote, by default runs/start. A relative path starts at the package's own folder, wherever a notebook runs. */
+export function openJob(path = 'runs/start'): Job {
+  const folder = resolve(packageRoot(), path);
+  const result = readJson<MainResult>(join(folder, 'result.json'));
+  if (!result) throw new Error(`${path} holds no finished job: result.json is missing. Run "npm start", or give the folder that it wrote to.`);
+  return { folder, result };
+}
+
+/** A picture of the job as PNG bytes, such as `pictures/joint.png`; a notebook shows them as a picture. */
+export const jobPicture = ({ folder }: Job, name: string): Uint8Array => readFileSync(join(folder, name));
+
+/** The logged events of one stage. */
+export const stageEvents = ({ folder, result }: Job, name: StageName, arm: SynergyArm = 'joint'): Event[] => readEvents(join(folder, result.stages[arm][name]));
+
+/** Every measurement of the job as a table: model, metric, value, interval, n. */
+export function measurementTable(job: Job, ...metrics: string[]): aq.ColumnTable {
+  const rows = allMeasurements(job).filter(({ measurement: { metric } }) => metrics.length === 0 || metrics.includes(metric));
+  return aq.from(
+    rows.map(({ of, measurement: { metric, value, ci, n, protocol } }) => ({
+      model: of,
+      metric,
+      value,
+      low: ci?.low ?? null,
+      high: ci?.high ?? null,
+      n,
+      guidance: protocol.guidanceScale ?? null,
+      picture: protocol.picture ?? null,
+      matcher: protocol.matcher ?? null,
+    })),
+  );
+}
