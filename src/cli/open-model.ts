@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { loadArtefact } from '../core/checkpoint.js';
 import { useBackend } from '../core/backend.js';
 import { decodeImage, type RgbImage } from '../core/images.js';
+import { packedFormats, type PackedFormat } from '../core/packed.js';
 import { nanoTokenizer } from '../data/tokenizer.js';
 import { loadDream, openDream, type OpenModel } from '../dreamllm/checkpoint.js';
 import { readDreamConfig, type DreamConfig } from '../dreamllm/config.js';
@@ -18,6 +19,7 @@ export const modelOptions: Record<string, Option> = {
   model: { type: 'string', help: 'folder of a finished stage, or of a DreamLLM checkpoint with its config.json' },
   preset: { type: 'string', help: `the stage's preset, where its record does not name it: ${presetNames.join(', ')}` },
   stream: { type: 'boolean', help: 'read the language model from disk in every pass, for models larger than memory (slow)' },
+  weights: { type: 'string', help: `keep the language model in fewer bits: ${packedFormats.join(', ')} (default float32)` },
   seed: { type: 'string', help: 'names all random draws (default 0)' },
 };
 
@@ -32,11 +34,13 @@ export async function openModel({ values }: Arguments, signal: AbortSignal): Pro
   const onLayer = ({ layer, numLayers, seconds }: { layer: number; numLayers: number; seconds: number }) => {
     if (process.stderr.isTTY) process.stderr.write(`\rlayer ${layer + 1} of ${numLayers}, ${seconds.toFixed(1)} s `);
   };
-  const stream = values.stream ? { signal, onLayer } : false;
+  const weights = values.weights as PackedFormat | undefined;
+  if (weights !== undefined && !packedFormats.includes(weights)) throw new UsageError(`--weights: expected one of ${packedFormats.join(', ')}, found "${weights}".`);
+  const options = { note, weights, ...(values.stream ? { stream: { signal, onLayer } } : {}) };
 
   if (isReleaseFolder(folder)) {
     const { config } = readDreamConfig(folder);
-    return { model: loadDream(openDream(folder), config, { stream, note }), tokenizer: loadTokenizer(folder) };
+    return { model: loadDream(openDream(folder), config, options), tokenizer: loadTokenizer(folder) };
   }
   const final = join(folder, 'checkpoints', 'final');
   const dir = existsSync(final) ? final : folder;
@@ -48,7 +52,7 @@ export async function openModel({ values }: Arguments, signal: AbortSignal): Pro
   }
   const config = preset(name);
   source.close();
-  return { model: loadDream(loadArtefact(dir, { expectedSpec: dreamSpec(config) }).source, config, { stream, note }), tokenizer: presetTokenizer(name, dir, config) };
+  return { model: loadDream(loadArtefact(dir, { expectedSpec: dreamSpec(config) }).source, config, options), tokenizer: presetTokenizer(name, dir, config) };
 }
 
 function isReleaseFolder(folder: string): boolean {

@@ -96,7 +96,7 @@ export function loadParams<S extends Spec>(spec: S, from: string | TensorSource,
   const entries = specEntries(spec);
   for (const [key, { shape, layout }] of entries) checkLayout(key, shape, layout);
   return withSource(from, (source) => {
-    const keys = match(entries, source, options);
+    const keys = requireFit(entries, source, options);
     const scratch = options.scratch ?? reusedScratch();
     const made: tf.Variable[] = [];
     try {
@@ -120,7 +120,7 @@ export function loadParams<S extends Spec>(spec: S, from: string | TensorSource,
 export function assignParams(params: unknown, from: string | TensorSource, options: LoadOptions = {}): void {
   const variables = flatten(params);
   withSource(from, (source) => {
-    for (const [key, sourceKey] of match(variables, source, options)) {
+    for (const [key, sourceKey] of requireFit(variables, source, options)) {
       const target = variables.get(key)!;
       const value = tf.tensor(readParameter(source, sourceKey, target.shape), target.shape);
       target.assign(value);
@@ -181,7 +181,8 @@ function compare({ dtype, shape }: TensorInfo, expected: number[]): string | und
   return undefined;
 }
 
-function match(parameters: ReadonlyMap<string, { shape: number[] }>, source: TensorSource, options: LoadOptions): Map<string, string> {
+/** The checkpoint key of each parameter; an error that lists what does not fit. Reads no value. */
+export function requireFit(parameters: ReadonlyMap<string, { shape: number[] }>, source: TensorSource, options: LoadOptions = {}): Map<string, string> {
   const { keys, missing, unexpected, mismatched, narrow } = fit(parameters, source, options);
   const lacking = missing.filter((key) => !options.allowMissing?.prefixes.some((prefix) => covers(prefix, key)));
   if (lacking.length || unexpected.length || mismatched.length) {

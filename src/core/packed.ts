@@ -10,7 +10,7 @@ import { asFloat32, elementCount, type TensorSource } from './safetensors.js';
  * floats inside the kernels; everything else (norms, biases, convolutions) is float32. Gradients pass through packed weights to their
  * inputs, never to themselves. Only the backend `dream` keeps them packed.
  */
-export type { PackedFormat };
+export { packedFormats, type PackedFormat };
 
 /** The current backend, if it keeps weights packed. */
 function dream(): DreamBackend {

@@ -72,6 +72,15 @@ describe('a released checkpoint', () => {
     assert.deepEqual(await states(openDream(folder), { stream: {} }), whole);
   });
 
+  test('can keep its language model in 16 bits', async () => {
+    const whole = await states(openSafetensors(join(fixture, 'model.safetensors')));
+    const folder = release();
+    const close = await states(openDream(folder), { weights: 'bf16' });
+    close.forEach((x, i) => assert.ok(Math.abs(x - whole[i]) < 0.1, `${x} and ${whole[i]}`));
+    assert.notDeepEqual(close, whole);
+    assert.throws(() => loadDream(openDream(folder), readDreamConfig(folder).config, { weights: 'bf16', stream: {} }), /one of `stream` and `weights`/);
+  });
+
   test('is refused, and what it lacks is named, when a plugin file is missing', () => {
     const folder = release();
     rmSync(join(folder, 'dream_embedding.bin'));

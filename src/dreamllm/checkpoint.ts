@@ -1,10 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { loadParams, merged, openCheckpoint, prefixed, type LoadOptions } from '../core/checkpoint.js';
+import { loadParams, merged, openCheckpoint, prefixed, requireFit, type LoadOptions } from '../core/checkpoint.js';
+import { loadPacked, type PackedFormat } from '../core/packed.js';
+import { specEntries } from '../core/params.js';
 import type { TensorSource } from '../core/safetensors.js';
 import { currentVaeKey } from '../models/diffusion/index.js';
-import { StreamedLlama, type StreamOptions } from '../models/llama/index.js';
+import { embedTokens, llamaSpec, llamaStates, lmHead, StreamedLlama, type StreamOptions } from '../models/llama/index.js';
 import type { DreamConfig } from './config.js';
 import { dreamSpec, residentModel, type DreamModel, type DreamPlugins } from './model.js';
 
@@ -50,7 +52,13 @@ export function openDream(path: string): TensorSource {
 }
 
 function bareTensor(source: TensorSource, key: string): TensorSource {
-  return { ...source, tensors: new Map([[key, source.tensors.get('tensor')!]]), read: () => source.read('tensor'), close: () => source.close() };
+  return {
+    name: source.name,
+    metadata: source.metadata,
+    tensors: new Map([[key, source.tensors.get('tensor')!]]),
+    read: () => source.read('tensor'),
+    close: () => source.close(),
+  };
 }
 
 export interface OpenModel extends DreamModel {
@@ -63,34 +71,67 @@ export interface OpenModel extends DreamModel {
 
 export interface OpenOptions {
   /** Read the language model layer by layer from disk in every pass, for models larger than memory. */
-  stream?: StreamOptions | false;
+  stream?: StreamOptions;
+  /** Keep the language model's matrices in 16, 8 or 4 bits; they become floats inside the kernels. Needs the backend `dream`. */
+  weights?: PackedFormat;
   note?: (line: string) => void;
 }
 
 /** Loads a model to draw and talk with, strictly: what the file lacks or has too much is an error that lists it. Dispose it after use. */
-export function loadDream(source: TensorSource, config: DreamConfig, { stream = false, note }: OpenOptions = {}): OpenModel {
+export function loadDream(source: TensorSource, config: DreamConfig, { stream, weights, note }: OpenOptions = {}): OpenModel {
+  if (stream && weights) throw new Error('Expected one of `stream` and `weights`: a streamed model keeps no weights.');
   const spec = dreamSpec(config);
   const name = basename(source.name);
-  if (!stream) {
-    const params = loadParams(spec, source, { ...dreamLoadOptions, note });
+  try {
+    if (!stream && !weights) {
+      const params = loadParams(spec, source, { ...dreamLoadOptions, note });
+      source.close();
+      return { ...residentModel(params, config), name, describeCost: () => undefined, dispose: () => tf.dispose(params as unknown as tf.TensorContainer) };
+    }
+    requireFit(specEntries(spec), source, dreamLoadOptions);
+    const { dream_embedding, clip_vision_embedding } = spec.model;
+    const pluginSpec = { model: { dream_embedding, clip_vision_embedding }, stable_diffusion_head: spec.stable_diffusion_head };
+    const isLanguage = (key: string) => /^(model\.(embed_tokens|layers|norm)\.|lm_head\.)/.test(key);
+    const plugins = loadParams(pluginSpec, source, { ...dreamLoadOptions, rename: (key) => (isLanguage(key) ? null : dreamLoadOptions.rename!(key)), note }) as unknown as DreamPlugins;
+    const language = weights ? packedLanguage(source, config, weights, note) : streamedLanguage(source, config, stream!);
+    return {
+      ...language,
+      config,
+      name,
+      plugins,
+      dispose() {
+        language.dispose();
+        tf.dispose(plugins as unknown as tf.TensorContainer);
+      },
+    };
+  } catch (error) {
     source.close();
-    return { ...residentModel(params, config), name, describeCost: () => undefined, dispose: () => tf.dispose(params as unknown as tf.TensorContainer) };
+    throw error;
   }
-  const { dream_embedding, clip_vision_embedding } = spec.model;
-  const pluginSpec = { model: { dream_embedding, clip_vision_embedding }, stable_diffusion_head: spec.stable_diffusion_head };
-  const isLanguage = (key: string) => /^(model\.(embed_tokens|layers|norm)\.|lm_head\.)/.test(key);
-  const rename = (key: string) => (isLanguage(key) ? null : dreamLoadOptions.rename!(key));
-  const plugins = loadParams(pluginSpec, source, { ...dreamLoadOptions, rename, note }) as unknown as DreamPlugins;
-  const language = new StreamedLlama(source, config.language, stream);
+}
+
+type OpenLanguage = Pick<OpenModel, 'language' | 'describeCost' | 'dispose'>;
+
+function packedLanguage(source: TensorSource, { language: config }: DreamConfig, weights: PackedFormat, note?: (line: string) => void): OpenLanguage {
+  const params = loadPacked(llamaSpec(config), source, weights);
+  source.close();
+  note?.(`Matrices of the language model are kept as ${weights}; sums are float32.`);
   return {
-    config,
-    name,
-    plugins,
+    language: {
+      embed: (ids) => embedTokens(params, ids),
+      forward: async (embeds, options) => llamaStates(params, embeds, config, options),
+      head: (states) => lmHead(params, states),
+    },
+    describeCost: () => undefined,
+    dispose: () => tf.dispose(params as unknown as tf.TensorContainer),
+  };
+}
+
+function streamedLanguage(source: TensorSource, { language: config }: DreamConfig, options: StreamOptions): OpenLanguage {
+  const language = new StreamedLlama(source, config, options);
+  return {
     language: { embed: (ids) => language.embed(ids), forward: (embeds, options) => language.states(embeds, options), head: (states) => language.head(states) },
     describeCost: () => language.describeCost(),
-    dispose() {
-      language.dispose();
-      tf.dispose(plugins as unknown as tf.TensorContainer);
-    },
+    dispose: () => language.dispose(),
   };
 }
