@@ -169,7 +169,7 @@ export async function stageInputs(records: readonly TrainingRecord[], context: I
 export const objectiveOf = ({ lossWeights }: StageSettings): Objective => ({ ...releasedObjective, weights: lossWeights });
 
 /** What the paper spreads over devices is added up here, one micro-batch after the other. */
-const loopSettings = (settings: StageSettings): LoopSettings => ({
+export const loopSettings = (settings: StageSettings): LoopSettings => ({
   steps: stepsOf(settings),
   accumulation: settings.accumulation * settings.devices,
   schedule: settings.schedule,
