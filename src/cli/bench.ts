@@ -1,6 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describeBackend, useBackend } from '../core/backend.js';
+import { packedFormats, type PackedFormat } from '../core/engine/dream-backend.js';
+import { measureLarge } from './bench/large.js';
 import { matmulSpeed, measure, peakSpeed, type Measurement } from './bench/measure.js';
 import { decoding, referenceTransformer, transformerTraining, type Workload } from './bench/transformer.js';
 import { guidedSampling, unetTraining } from './bench/unet.js';
@@ -39,10 +41,12 @@ function scaling(): Record<string, Benchmark> {
 const command: Command = {
   name: 'bench',
   summary: 'Times training, sampling and decoding, and compares with PyTorch where it is installed.',
-  usage: `[${Object.keys(benchmarks).join('] [')}] [--torch] [--scaling] [--repetitions N] [--json]`,
+  usage: `[${Object.keys(benchmarks).join('] [')}] [--torch] [--scaling] [--large FORMAT] [--repetitions N] [--json]`,
   options: {
     torch: { type: 'boolean', help: 'time the same models in PyTorch too, in the same run (python3 with torch)' },
     scaling: { type: 'boolean', help: 'time the transformer over batch, sequence length and width instead' },
+    large: { type: 'string', help: `time a language model of 7 billion parameters with ${packedFormats.join(', ')} weights instead` },
+    layers: { type: 'string', help: 'with --large: only so many of its 32 layers' },
     repetitions: { type: 'string', help: 'steps to time each (default 9)' },
     json: { type: 'boolean', help: 'print one JSON object a line' },
   },
@@ -56,6 +60,14 @@ const command: Command = {
 
     const machine = describeBackend();
     print(machine, `${machine.engine}, ${threads} threads, node ${machine.node}, ${machine.processor}`);
+    if (values.large !== undefined) {
+      const format = values.large as PackedFormat;
+      if (!packedFormats.includes(format)) throw new UsageError(`--large: expected one of ${packedFormats.join(', ')}, found "${values.large}".`);
+      const found = measureLarge(format, 128, repetitions, values.layers === undefined ? undefined : Number(values.layers));
+      const { parameters, promptTokens, prefillSeconds, secondsPerToken, residentGiB } = found;
+      print(found, `${(parameters / 1e9).toFixed(2)}e9 parameters as ${format}: prompt of ${promptTokens} tokens ${prefillSeconds.toFixed(1)} s, then ${secondsPerToken.toFixed(2)} s a token, ${residentGiB.toFixed(1)} GiB resident`);
+      return;
+    }
     if (positionals.length === 0 && !values.scaling) speed(print);
     for (const [name, { what, make, units = 1, torch }] of Object.entries(table)) {
       signal.throwIfAborted();
