@@ -7,6 +7,7 @@ import * as tf from '@tensorflow/tfjs';
 import sharp from 'sharp';
 import * as images from '../images.js';
 import { random } from '../random.js';
+import { roundHalfEven } from '../rounding.js';
 
 const noise = (width: number, height: number): images.RgbImage => {
   const stream = random(0, 'noise', width, height);
@@ -55,7 +56,7 @@ describe('crop', () => {
     };
     assert.equal(firstPixel('floor'), 1);
     assert.equal(firstPixel('half-even'), 2);
-    assert.deepEqual([0.5, 1.5, 2.5, 2.4, 2.6].map(images.roundHalfEven), [0, 2, 2, 2, 3]);
+    assert.deepEqual([0.5, 1.5, 2.5, 2.4, 2.6].map(roundHalfEven), [0, 2, 2, 2, 3]);
   });
 
   test('surrounds a small picture with black', () => {

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { roundHalfEven } from '../rounding.js';
 import type { Rgb, RgbImage } from './image.js';
 import { resize, type Filter } from './resize.js';
 
@@ -92,13 +93,6 @@ function transformersOffset(size: number, cropSize: number): number {
 /** torchvision pads the left by floor((crop - size) / 2). */
 function torchvisionOffset(size: number, cropSize: number): number {
   return size >= cropSize ? roundHalfEven((size - cropSize) / 2) : -Math.floor((cropSize - size) / 2);
-}
-
-export function roundHalfEven(x: number): number {
-  const floor = Math.floor(x);
-  const rest = x - floor;
-  if (rest !== 0.5) return Math.round(x);
-  return floor % 2 === 0 ? floor : floor + 1;
 }
 
 /** Mirrors left and right. */

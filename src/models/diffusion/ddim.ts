@@ -1,7 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
-import { roundHalfEven } from '../../core/images.js';
-import { around } from './ddpm.js';
-import { addNoise, noiseSchedule, type ScheduleConfig } from './schedule.js';
+import { roundHalfEven } from '../../core/rounding.js';
+import { addNoise, around, noiseSchedule, type ScheduleConfig } from './schedule.js';
 import { emptyState, limitOriginal, splitPrediction, steps as solver, type OriginalLimit, type Scheduler } from './scheduler.js';
 import { spacedTimesteps, type TimestepSpacing } from './timesteps.js';
 

@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
-import { roundHalfEven } from '../../core/images.js';
-import { addNoise, noiseSchedule, type ScheduleConfig } from './schedule.js';
+import { roundHalfEven } from '../../core/rounding.js';
+import { addNoise, around, noiseSchedule, type ScheduleConfig } from './schedule.js';
 import { emptyState, limitOriginal, splitPrediction, steps as solver, type OriginalLimit, type Scheduler } from './scheduler.js';
 import { spacedTimesteps, type TimestepSpacing } from './timesteps.js';
 
@@ -43,10 +43,4 @@ export function ddpm(config: DdpmConfig, steps: number): Scheduler {
       return { latents: needsNoise(index) ? mean.add(noise!.mul(deviation)) : mean, state: emptyState, original };
     }, needsNoise),
   };
-}
-
-/** ᾱ at a time step and `stride` before it; `final` where that lies before the first. */
-export function around(alphaBars: Float64Array, timestep: number, stride: number, final: number): { alphaBar: number; alphaBarPrevious: number } {
-  const previous = timestep - stride;
-  return { alphaBar: alphaBars[timestep], alphaBarPrevious: previous >= 0 ? alphaBars[previous] : final };
 }

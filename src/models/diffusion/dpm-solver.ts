@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
-import { roundHalfEven } from '../../core/images.js';
+import { roundHalfEven } from '../../core/rounding.js';
 import { noiseSchedule, type ScheduleConfig } from './schedule.js';
 import { limitOriginal, splitPrediction, steps as solver, type OriginalLimit, type Scheduler } from './scheduler.js';
 import { checkSteps, interpolate, karrasSigmas, noiseLevels, sigmaToTimestep, spacedTimesteps, type TimestepSpacing } from './timesteps.js';

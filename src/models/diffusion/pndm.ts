@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import { roundHalfEven } from '../../core/images.js';
-import { around } from './ddpm.js';
-import { addNoise, noiseSchedule, type ScheduleConfig } from './schedule.js';
+import { roundHalfEven } from '../../core/rounding.js';
+import { addNoise, around, noiseSchedule, type ScheduleConfig } from './schedule.js';
 import { steps as solver, type Scheduler, type SolverState, type StepInput } from './scheduler.js';
 import { spacedTimesteps, type TimestepSpacing } from './timesteps.js';
 

@@ -111,6 +111,12 @@ export function snr({ alphaBars }: NoiseSchedule, timestep: number): number {
   return alphaBars[timestep] / (1 - alphaBars[timestep]);
 }
 
+/** ᾱ at a time step and `stride` before it; `final` where that lies before the first. */
+export function around(alphaBars: Float64Array, timestep: number, stride: number, final: number): { alphaBar: number; alphaBarPrevious: number } {
+  const previous = timestep - stride;
+  return { alphaBar: alphaBars[timestep], alphaBarPrevious: previous >= 0 ? alphaBars[previous] : final };
+}
+
 /** √ᾱ and √(1 - ᾱ) of each image, shaped to multiply `like`. */
 function levels({ alphaBars }: NoiseSchedule, timesteps: ArrayLike<number>, like: tf.Tensor): { signal: tf.Tensor; deviation: tf.Tensor } {
   const images = like.shape[0];

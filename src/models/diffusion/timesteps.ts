@@ -1,4 +1,4 @@
-import { roundHalfEven } from '../../core/images.js';
+import { roundHalfEven } from '../../core/rounding.js';
 import { linspace } from './schedule.js';
 
 /** How sampling steps are spread over training time steps (Lin et al. 2024, table 2). */
