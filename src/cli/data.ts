@@ -14,6 +14,7 @@ import { questionAt } from '../data/questions.js';
 import { toSample, type TrainingRecord } from '../data/samples.js';
 import { nanoTokenizer, nanoTokenizerPath, trainTokenizer } from '../data/tokenizer.js';
 import type { Axis, Split } from '../data/types.js';
+import { layoutConfig } from '../dreamllm/config.js';
 import type { Mode } from '../dreamllm/layout.js';
 import { preset } from '../dreamllm/presets.js';
 import { UsageError, type Arguments, type Command } from './command.js';
@@ -58,13 +59,17 @@ const actions: Record<string, (rest: string[], args: Arguments, signal: AbortSig
     const config = preset('nano');
     const tokenizer = nanoTokenizer();
     const record = values.file === undefined ? generated(kind, values) : await recordOfFile(kind, values);
-    const layout = { tokens: config.tokens, numDreamQueries: config.numDreamQueries, numImagePatches: (config.vision.imageSize / config.vision.patchSize) ** 2, maxTokens: config.maxTokens };
-    const sequence = toSample(record, (text) => tokenizer.encode(text), layout, { mode: oneOf<Mode>(values, 'mode', ['joint', 'comprehension', 'creation']), seed: whole(values, 'seed', 0), template: config.template });
+    const layout = layoutConfig(config);
+    const mode = oneOf<Mode>(values, 'mode', ['joint', 'comprehension', 'creation']);
+    const sequence = toSample(record, (text) => tokenizer.encode(text), layout, { mode, seed: whole(values, 'seed', 0), template: config.template });
     const rows = positions(sequence, layout, tokenizer);
     if (values.json) console.log(JSON.stringify({ record, positions: rows, images: sequence.images, dreamImages: sequence.dreamImages, isTruncated: sequence.isTruncated }));
     else {
       console.log(describe(rows));
-      console.log(`\n${rows.length} positions, ${rows.filter(({ isTarget }) => isTarget).length} targets, ${sequence.dreamImages.length} drawn and ${sequence.images.length} read pictures${sequence.isTruncated ? '; truncated' : ''}`);
+      const { images, dreamImages, isTruncated } = sequence;
+      const numTargets = rows.filter(({ isTarget }) => isTarget).length;
+      const pictures = `${dreamImages.length} drawn and ${images.length} read pictures`;
+      console.log(`\n${rows.length} positions, ${numTargets} targets, ${pictures}${isTruncated ? '; truncated' : ''}`);
     }
     if (typeof values.out === 'string') await writePicture(values.out, await encodePng(await maskPicture(rows, sequence)));
   },
@@ -175,7 +180,10 @@ function formatOf(format: string | undefined): Format {
   return format as Format;
 }
 
-const sceneOptions = (values: Values) => ({ split: oneOf<Split>(values, 'split', ['train', 'val', 'test']), axis: oneOf<Axis>(values, 'axis', ['cell', 'composition', 'concept']) });
+const sceneOptions = (values: Values) => ({
+  split: oneOf<Split>(values, 'split', ['train', 'val', 'test']),
+  axis: oneOf<Axis>(values, 'axis', ['cell', 'composition', 'concept']),
+});
 
 /** An option that is one of `allowed`, the first by default. */
 function oneOf<T extends string>(values: Values, name: string, allowed: readonly T[]): T {

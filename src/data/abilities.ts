@@ -1,10 +1,10 @@
 import type { Random } from '../core/random.js';
-import { content, corner, nameOf, relation } from './captions.js';
+import { corner, corners, relation } from './captions.js';
 import { others, similarNames, type Choice } from './choices.js';
 import { groundNames, inkNames } from './colors.js';
 import { effects } from './effects.js';
 import { cells, concepts, paintedStyles, type Cell, type Concept } from './emoji.js';
-import { kinds, topics } from './kinds.js';
+import { kinds, moons, topics } from './kinds.js';
 import { drawScene, sceneWith, type Scene, type SceneKind, type SceneOptions } from './scenes.js';
 import type { Axis, Split } from './types.js';
 import { isCountable, isPlural, numberWord, plural } from './wording.js';
@@ -178,8 +178,6 @@ const wordsOnButtons: Record<string, string> = {
   'vs button': 'vs', 'id button': 'id', 'end arrow': 'end', 'back arrow': 'back', 'soon arrow': 'soon', 'top arrow': 'top', 'on arrow': 'on',
 };
 
-const moons = ['new moon', 'waxing crescent moon', 'first quarter moon', 'waxing gibbous moon', 'full moon', 'waning gibbous moon', 'last quarter moon', 'waning crescent moon'];
-
 const withoutGender = (name: string) => name.replace(/^(?:person|people|man|woman|men|women) /, '');
 const actionOf = (name: string) => /^(?:person|man|woman|people|men|women) (\w+ing\b.*)$/.exec(name)?.[1].replace(' facing right', '');
 const matching = <T>(pairs: readonly (readonly [RegExp, T])[], text: string): T | undefined => pairs.find(([pattern]) => pattern.test(text))?.[1];
@@ -227,7 +225,8 @@ const ask: Record<Ability, (pool: Pool) => AbilityQuestion | undefined> = {
   object_localization(pool) {
     const cell = pool.core();
     const scene = pool.scene('quadrant', [cell]);
-    return scene && pool.made(scene, `where ${be(cell.concept.name)} the ${cell.concept.name}?`, corner(scene.objects[0]), ['top left', 'top right', 'bottom left', 'bottom right']);
+    const { name } = cell.concept;
+    return scene && pool.made(scene, `where ${be(name)} the ${name}?`, corner(scene.objects[0]), corners);
   },
 
   attribute_recognition(pool) {
@@ -349,7 +348,9 @@ const ask: Record<Ability, (pool: Pool) => AbilityQuestion | undefined> = {
       const style = pool.stream.choice(['simple', 'glossy', 'flat'] as const);
       const given = [0, 1, 2, 3].map((step) => pool.named(phase(step)));
       const [first, second, third] = given;
-      return given.every((cell) => cell) ? pool.made(pool.scene('row', [first!, second!, third!]), 'what comes next?', phase(3), pool.distractors(({ name }) => moons.includes(name)).map(({ name }) => name)) : undefined;
+      if (!given.every((cell) => cell)) return undefined;
+      const phases = pool.distractors(({ name }) => moons.includes(name)).map(({ name }) => name);
+      return pool.made(pool.scene('row', [first!, second!, third!]), 'what comes next?', phase(3), phases);
     }
     const [a, b] = twoDifferent(pool);
     const [pattern, next] = pool.stream.choice([[[a, b, a, b], a], [[a, b, a], b], [[a, a, b, a], a], [[a, b, b, a], b]] as const);

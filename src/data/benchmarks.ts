@@ -102,7 +102,12 @@ export function pope(seed: number, kind: PopeSplit, { count, ...options }: Bench
     const shown = scene.objects.map((object) => concept(object.concept));
     // Of the same split as what is shown: were absent things always known ones, an unseen name would give the answer away.
     const isAbsent = ({ component, split }: Concept) => split === shown[0].split && shown.every((each) => each.component !== component);
-    const near = kind === 'adversarial' ? concepts().filter((each) => each.subgroup === shown[0].subgroup && isAbsent(each)) : kind === 'popular' ? popular.filter(isAbsent) : [];
+    const candidates: Record<PopeSplit, () => Concept[]> = {
+      random: () => [],
+      popular: () => popular.filter(isAbsent),
+      adversarial: () => concepts().filter((each) => each.subgroup === shown[0].subgroup && isAbsent(each)),
+    };
+    const near = candidates[kind]();
     return stream.choice(near.length > 0 ? near : concepts().filter((each) => each.isCore && isAbsent(each)));
   };
   return scenes

@@ -14,8 +14,10 @@ export function relation(a: SceneObject, b: SceneObject): Relation {
   return dy < 0 ? 'above' : 'below';
 }
 
-/** Such as "top left". */
-export function corner({ x, y, size }: SceneObject): string {
+export const corners = ['top left', 'top right', 'bottom left', 'bottom right'] as const;
+
+/** The corner that an object is in. */
+export function corner({ x, y, size }: SceneObject): (typeof corners)[number] {
   return `${y + size / 2 < 16 ? 'top' : 'bottom'} ${x + size / 2 < 16 ? 'left' : 'right'}`;
 }
 

@@ -1,5 +1,5 @@
 import type { Random } from '../core/random.js';
-import { relations } from './captions.js';
+import { corners, relations } from './captions.js';
 import { groundNames, inkNames } from './colors.js';
 import { concept, concepts, paintedStyles, type Concept } from './emoji.js';
 import { kinds, topics } from './kinds.js';
@@ -15,10 +15,9 @@ export interface Choice {
   wrong: string[];
 }
 
-const places = ['top left', 'top right', 'bottom left', 'bottom right'];
-
 /** Up to `count` items that are not `right`, in random order. */
-export const others = <T>(stream: Random, items: readonly T[], right: T, count = 3): T[] => stream.shuffle([...new Set(items)].filter((item) => item !== right)).slice(0, count);
+export const others = <T>(stream: Random, items: readonly T[], right: T, count = 3): T[] =>
+  stream.shuffle([...new Set(items)].filter((item) => item !== right)).slice(0, count);
 
 /** Turns a short question into a multiple choice; undefined for yes and no and where a scene's words cannot be mixed up. */
 export function choiceOf({ category, question, answer }: ShortQuestion, stream: Random): Choice | undefined {
@@ -33,7 +32,7 @@ export function choiceOf({ category, question, answer }: ShortQuestion, stream: 
     case 'count':
       return from([2, 3, 4, 5].map(numberWord));
     case 'place':
-      return from(places);
+      return from(corners);
     case 'topic':
       return from(Object.values(topics));
     case 'kind':

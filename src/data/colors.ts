@@ -1,5 +1,4 @@
-/** Named colours, as [red, green, blue] in 0..255. */
-export type Rgb = readonly [number, number, number];
+import type { Rgb } from '../core/images.js';
 
 /** What an outline can be drawn in: far apart from one another, so that colour is a fair question. */
 export const inks = {

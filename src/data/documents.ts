@@ -2,7 +2,7 @@ import { random, type Random } from '../core/random.js';
 import { content } from './captions.js';
 import { groundNames, type Ground } from './colors.js';
 import { cells, concept, type Cell } from './emoji.js';
-import { kinds } from './kinds.js';
+import { kinds, moons } from './kinds.js';
 import { sceneRef, sceneWith, weighted, type Scene, type SceneKind } from './scenes.js';
 import { definition, facts } from './text.js';
 import type { Axis, ImageRef, InterleavedDocument, Split } from './types.js';
@@ -163,14 +163,16 @@ const write: Record<DocumentKind, (writer: Writer) => boolean> = {
     for (const cell of chosen) {
       if (!writer.show(`${withArticle(cell.concept.name)} ${be(cell)} ${withArticle(kinds[cell.concept.subgroup][0])}.`, 'single', [cell])) return false;
     }
-    if (writer.maxImages > 2 && writer.stream.uniform() < 0.7 && !writer.show((scene) => `now see ${content(scene)}.`, writer.stream.choice(['pair', 'sizes'] as const), [a, b])) return false;
+    if (writer.maxImages > 2 && writer.stream.uniform() < 0.7) {
+      const kind = writer.stream.choice(['pair', 'sizes'] as const);
+      if (!writer.show((scene) => `now see ${content(scene)}.`, kind, [a, b])) return false;
+    }
     writer.say(`a ${kinds[a.concept.subgroup][0]} is not a ${kinds[b.concept.subgroup][0]}.`.replace(/\ba ([aeiou])/g, 'an $1'));
     return true;
   },
 };
 
 const hours = ['one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve'];
-const moons = ['new moon', 'waxing crescent moon', 'first quarter moon', 'waxing gibbous moon', 'full moon', 'waning gibbous moon', 'last quarter moon', 'waning crescent moon'];
 
 /** Two or three steps of something that goes in order. */
 function sequence(writer: Writer, title: string, nameAt: (start: number) => string, sentence: (name: string) => string): boolean {
@@ -209,6 +211,10 @@ export async function noisyDocumentAt(
   });
   const similarity_matrix: number[][] = [];
   for (const image of images) similarity_matrix.push(await similarity(image, document.text_list));
-  const image_info = document.image_info.map(({ matched_text_index }, i) => ({ image_name: images[i], matched_text_index, matched_sim: similarity_matrix[i][matched_text_index] }));
+  const image_info = document.image_info.map(({ matched_text_index }, i) => ({
+    image_name: images[i],
+    matched_text_index,
+    matched_sim: similarity_matrix[i][matched_text_index],
+  }));
   return { ...document, image_info, similarity_matrix };
 }

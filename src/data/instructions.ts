@@ -31,7 +31,11 @@ export type ConversationKind = (typeof conversationKinds)[number];
 export const defaultConversationKinds: Partial<Record<ConversationKind, number>> = { describe: 15, detail: 8, question: 25, dialogue: 10, choice: 27, draw: 12, recolor: 3 };
 
 /** Conversation `index` of the endless list named by `seed` and `options`. */
-export function conversationAt(seed: number, index: number, options: SceneOptions & { conversationKinds?: Partial<Record<ConversationKind, number>> }): Conversation & { kind: ConversationKind } {
+export function conversationAt(
+  seed: number,
+  index: number,
+  options: SceneOptions & { conversationKinds?: Partial<Record<ConversationKind, number>> },
+): Conversation & { kind: ConversationKind } {
   const { conversationKinds: weights = defaultConversationKinds, ...sceneOptions } = options;
   const stream = random(seed, 'conversation', options.split, options.axis ?? 'cell', index);
   const kind = weighted(stream, weights);
@@ -84,7 +88,8 @@ const converse: Record<ConversationKind, (scene: Scene, stream: Random, seed: nu
     const ink = stream.choice(inkNames.filter((each) => each !== scene.objects[0].ink && each !== scene.ground));
     const changed: Scene = { ...scene, objects: [{ ...scene.objects[0], ink }] };
     const ground = visibleGrounds(changed.objects).includes(scene.ground) ? scene.ground : chooseGround(stream, changed.objects)!;
-    return { turns: [human(`<image>\nthe same in ${ink} on a ${ground} background.`.replace('a orange', 'an orange')), gpt('here it is. <dream>')], images: [sceneRef(scene), sceneRef({ ...changed, ground })] };
+    const request = `<image>\nthe same in ${ink} on a ${ground} background.`.replace('a orange', 'an orange');
+    return { turns: [human(request), gpt('here it is. <dream>')], images: [sceneRef(scene), sceneRef({ ...changed, ground })] };
   },
 };
 

@@ -49,6 +49,12 @@ export const kinds: Record<string, readonly [one: string, many: string]> = {
   'person-sport': ['sportsperson', 'sportspeople'],
 };
 
+/** The phases of the moon, in order. */
+export const moons = [
+  'new moon', 'waxing crescent moon', 'first quarter moon', 'waxing gibbous moon',
+  'full moon', 'waning gibbous moon', 'last quarter moon', 'waning crescent moon',
+];
+
 /** What a group is about, as the topic of a picture. */
 export const topics: Record<string, string> = {
   'smileys-emotion': 'faces and feelings',

@@ -5,10 +5,11 @@ import { abilities, abilityNames, abilityQuestion } from './abilities.js';
 import { captioning, mmbench, pope, popeSplits, rotations, rotationStep, vqa } from './benchmarks.js';
 import { relation } from './captions.js';
 import { choiceOf } from './choices.js';
+import { combinations, combinationSplit } from './combinations.js';
 import { concept, concepts } from './emoji.js';
 import { sceneOf } from './images.js';
 import { presenceQuestion, shortQuestions } from './questions.js';
-import { combinations, combinationSplit, sceneAt } from './scenes.js';
+import { sceneAt } from './scenes.js';
 
 describe('short questions', () => {
   test('are answered by the ground truth of their scene', () => {

@@ -15,7 +15,12 @@ export interface SampleOptions extends ConversationOptions {
 }
 
 /** Lays a record out as tokens, labels and picture slots. The same record, options and tokenizer give the same sequence. */
-export function toSample(record: TrainingRecord, encode: Encode, config: LayoutConfig, { mode, seed = 0, template = nanoTemplate, ...options }: SampleOptions): Sequence<ImageRef> {
+export function toSample(
+  record: TrainingRecord,
+  encode: Encode,
+  config: LayoutConfig,
+  { mode, seed = 0, template = nanoTemplate, ...options }: SampleOptions,
+): Sequence<ImageRef> {
   if ('caption' in record) {
     const isRead = mode === 'joint' ? random(seed, 'direction', record.id).uniform() >= 0.5 : mode === 'comprehension';
     const text = encode(record.caption);

@@ -6,9 +6,10 @@ import { fileURLToPath } from 'node:url';
 import { siblingModule } from '../core/process.js';
 import { caption, pairAt, references, relation } from './captions.js';
 import { grounds, inks } from './colors.js';
+import { combinations, combinationSplit } from './combinations.js';
 import { concept } from './emoji.js';
 import { loadImage } from './images.js';
-import { combinations, combinationSplit, parseSceneRef, renderScene, sceneAt, sceneKinds, sceneRef, drawScene, type Scene } from './scenes.js';
+import { parseSceneRef, renderScene, sceneAt, sceneKinds, sceneRef, drawScene, type Scene } from './scenes.js';
 import { random } from '../core/random.js';
 
 const scenesOf = (count: number, options: Parameters<typeof sceneAt>[2]) => Array.from({ length: count }, (_, i) => sceneAt(7, i, options));
@@ -84,6 +85,17 @@ describe('scenes', () => {
       for (const { objects } of scenesOf(300, { split, axis: 'concept' })) for (const object of objects) assert.equal(concept(object.concept).split, split);
     });
   }
+
+  test('combine the same whichever of two objects is named first', () => {
+    for (const { kind, objects } of scenesOf(200, { split: 'train', kinds: { pair: 1, colors: 1 } })) {
+      assert.deepEqual(combinations(kind, [...objects].reverse()).sort(), combinations(kind, objects).sort());
+      const [a, b] = objects;
+      const where = relation(a, b);
+      const [first, second] = where === 'left of' || where === 'above' ? [a, b] : [b, a];
+      const line = where === 'left of' || where === 'right of' ? 'row' : 'column';
+      assert.ok(combinations(kind, objects).includes(`${line}/${first.concept}/${second.concept}`));
+    }
+  });
 
   test('are drawn in the colours that they name', () => {
     for (const scene of scenesOf(400, { split: 'train', kinds: { single: 1, quadrant: 1 } })) {

@@ -1,3 +1,4 @@
+import type { Rgb } from '../core/images.js';
 import { createRequire } from 'node:module';
 import { Resvg } from '@resvg/resvg-js';
 
@@ -94,7 +95,7 @@ function rasterise(set: string, name: string, size: number): Sprite {
  * Draws `source` over `target` (RGB, side · side · 3) with its top left corner at (x, y). Parts outside are cut off. With a `tint`, only the
  * shape of the sprite counts and all of it has that colour.
  */
-export function drawSprite(target: Uint8Array, side: number, source: Sprite, x: number, y: number, tint?: readonly [number, number, number]): void {
+export function drawSprite(target: Uint8Array, side: number, source: Sprite, x: number, y: number, tint?: Rgb): void {
   const { size, rgba } = source;
   const fromRow = Math.max(0, -y);
   const toRow = Math.min(size, side - y);

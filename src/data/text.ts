@@ -5,13 +5,15 @@ import { kinds, topics } from './kinds.js';
 import { sceneAt } from './scenes.js';
 import type { Split } from './types.js';
 import { shortGloss, synsetOf, wordNet } from './wordnet.js';
-import { isOrAre, list, plural, isCountable, withArticle } from './wording.js';
+import { isCountable, isOrAre, isPlural, list, plural, withArticle } from './wording.js';
 
 /** What a concept is, in one sentence from WordNet: "an octopus is a bottom-living cephalopod …". Undefined without a fitting sense. */
 export function definition(concept: Concept): string | undefined {
   const synset = synsetOf(concept);
   const gloss = synset && shortGloss(synset);
-  return gloss && /^[a-z ,'-]+$/.test(gloss) ? `${withArticle(concept.name)} ${isOrAre(concept.name)} ${/^(?:an?|the|any|one|some) /.test(gloss) || isOrAre(concept.name) === 'are' ? gloss : withArticle(gloss)}` : undefined;
+  if (!gloss || !/^[a-z ,'-]+$/.test(gloss)) return undefined;
+  const hasArticle = /^(?:an?|the|any|one|some) /.test(gloss) || isPlural(concept.name);
+  return `${withArticle(concept.name)} ${isOrAre(concept.name)} ${hasArticle ? gloss : withArticle(gloss)}`;
 }
 
 /** Facts that the emoji world itself knows about a concept. */

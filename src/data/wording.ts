@@ -14,7 +14,8 @@ const uncountable = new Set(
 const irregular: Record<string, string> = {
   mouse: 'mice', goose: 'geese', ox: 'oxen', sheep: 'sheep', fish: 'fish', deer: 'deer', bison: 'bison', moose: 'moose', shrimp: 'shrimp', squid: 'squid',
   wolf: 'wolves', leaf: 'leaves', knife: 'knives', man: 'men', woman: 'women', child: 'children', person: 'people', tooth: 'teeth', foot: 'feet',
-  scarf: 'scarves', loaf: 'loaves', potato: 'potatoes', tomato: 'tomatoes', mango: 'mangoes', volcano: 'volcanoes', hero: 'heroes', superhero: 'superheroes', calf: 'calves', die: 'dice',
+  scarf: 'scarves', loaf: 'loaves', potato: 'potatoes', tomato: 'tomatoes', mango: 'mangoes', volcano: 'volcanoes',
+  hero: 'heroes', superhero: 'superheroes', calf: 'calves', die: 'dice',
 };
 const vowelSound = /^(?:[aio]|e(?!we|u)|u(?!ni|til|s[eai])|hour|heir|honest|x-ray)/i;
 

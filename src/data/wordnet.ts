@@ -95,6 +95,10 @@ export function isKindOf(start: Synset, name: string): boolean {
 /** The first clause of a gloss, in lower case and at most `maxWords` long; undefined when no clause is that short. */
 export function shortGloss({ gloss }: Synset, maxWords = 12): string | undefined {
   const plain = gloss.toLowerCase().replace(/\([^)]*\)/g, ' ').replace(/\s+/g, ' ').split(';')[0].trim();
-  const cuts = [plain, plain.split(/,| that | which | having | used | from | found /)[0].trim(), plain.split(/,| that | which | having | used | with | for | in | from | found /)[0].trim()];
-  return cuts.find((text) => text.length > 0 && text.split(' ').length <= maxWords && text.split(' ').length >= 2);
+  const relative = / that | which | having | used | from | found |,/;
+  const preposition = / that | which | having | used | with | for | in | from | found |,/;
+  return [plain, plain.split(relative)[0].trim(), plain.split(preposition)[0].trim()].find((text) => {
+    const numWords = text.split(' ').length;
+    return numWords >= 2 && numWords <= maxWords;
+  });
 }

@@ -27,7 +27,8 @@ export function readCoco(file: string, resolve: ResolvePicture, intake = new Int
       const { id, file_name, width, height } = check.object(value, 'image');
       const key = check.number(id, 'id');
       if (byId.has(key)) check.fail(`id ${key} is given twice`);
-      byId.set(key, { id: key, image: resolve(check.text(file_name, 'file_name')) ?? check.fail(`picture ${JSON.stringify(file_name)} is missing`), width: check.number(width, 'width'), height: check.number(height, 'height'), captions: [], objects: [] });
+      const image = resolve(check.text(file_name, 'file_name')) ?? check.fail(`picture ${JSON.stringify(file_name)} is missing`);
+      byId.set(key, { id: key, image, width: check.number(width, 'width'), height: check.number(height, 'height'), captions: [], objects: [] });
     }),
   );
   const categories = new Map<number, string>();
@@ -70,5 +71,6 @@ export function writeCoco(captionsFile: string, instancesFile: string, scenes: r
     )
     .map((annotation, id) => ({ id, ...annotation }));
   writeFileSync(captionsFile, JSON.stringify({ info, licenses: [], images, annotations: captions }));
-  writeFileSync(instancesFile, JSON.stringify({ info, licenses: [], images, annotations: instances, categories: names.map((name) => ({ id: idOf.get(name), name, supercategory: 'emoji' })) }));
+  const categories = names.map((name) => ({ id: idOf.get(name), name, supercategory: 'emoji' }));
+  writeFileSync(instancesFile, JSON.stringify({ info, licenses: [], images, annotations: instances, categories }));
 }

@@ -90,7 +90,8 @@ export class Checker {
   }
 
   object(value: unknown, what: string): Record<string, unknown> {
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : this.fail(`${what}: expected an object, found ${show(value)}`);
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return this.fail(`${what}: expected an object, found ${show(value)}`);
+    return value as Record<string, unknown>;
   }
 
   list(value: unknown, what: string): unknown[] {
@@ -106,7 +107,8 @@ export class Checker {
   }
 
   index(value: unknown, what: string, count: number): number {
-    return Number.isInteger(value) && (value as number) >= 0 && (value as number) < count ? (value as number) : this.fail(`${what}: expected a whole number below ${count}, found ${show(value)}`);
+    const isIndex = typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < count;
+    return isIndex ? value : this.fail(`${what}: expected a whole number below ${count}, found ${show(value)}`);
   }
 }
 

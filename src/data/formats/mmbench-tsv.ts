@@ -84,15 +84,21 @@ function imageOf(check: Checker, cell: string | undefined, images: Map<number, s
 }
 
 /** Writes questions, by default with their rotated copies. `picture` gives the bytes of a PNG or JPEG. Copies name the row that has the picture. */
-export async function writeMmbenchTsv(file: string, questions: readonly Question[], picture: (ref: ImageRef) => Promise<Uint8Array>, { withRotations = true } = {}): Promise<void> {
+export async function writeMmbenchTsv(
+  file: string,
+  questions: readonly Question[],
+  picture: (ref: ImageRef) => Promise<Uint8Array>,
+  { withRotations = true } = {},
+): Promise<void> {
   const rows: string[][] = [];
   for (const question of questions) {
     const image = Buffer.from(await picture(question.image)).toString('base64');
     for (const copy of withRotations ? rotations(question) : [question]) {
       const [a, b, c = '', d = ''] = copy.options ?? [];
       const fields: Record<(typeof columns)[number], string> = {
-        index: String(copy.index), question: copy.question, hint: copy.hint ?? '', A: a, B: b, C: c, D: d, answer: copy.answer, category: copy.category,
-        image: copy.index < rotationStep ? image : String(question.index), source: copy.source ?? '', 'l2-category': copy['l2-category'] ?? '', comment: '', split: copy.split ?? '',
+        index: String(copy.index), question: copy.question, hint: copy.hint ?? '', A: a, B: b, C: c, D: d, answer: copy.answer,
+        category: copy.category, 'l2-category': copy['l2-category'] ?? '', source: copy.source ?? '', comment: '', split: copy.split ?? '',
+        image: copy.index < rotationStep ? image : String(question.index),
       };
       rows.push(columns.map((column) => fields[column]));
     }

@@ -19,7 +19,10 @@ export async function* readParquetPairs(file: string, intake = new Intake(), row
   const names = new Set(metadata.schema.map(({ name }) => name));
   const captionColumn = captionColumns.find((name) => names.has(name));
   const imageColumn = ['image', 'jpg', 'png'].find((name) => names.has(name));
-  if (!captionColumn || !imageColumn) throw new Error(`${file}: expected a caption (${captionColumns.join(', ')}) and an image column (image, jpg, png), found ${[...names].join(', ')}.`);
+  if (!captionColumn || !imageColumn) {
+    const found = [...names].join(', ');
+    throw new Error(`${file}: expected a caption (${captionColumns.join(', ')}) and an image column (image, jpg, png), found ${found}.`);
+  }
   const columns = [captionColumn, imageColumn, ...(names.has('id') ? ['id'] : [])];
   const numRows = Number(metadata.num_rows);
   for (let start = 0; start < numRows; start += rowsAtOnce) {

@@ -72,8 +72,9 @@ export async function writeWebdataset(folder: string, samples: AsyncIterable<{ p
   };
   for await (const { pair, png } of samples) {
     const key = String(count++).padStart(8, '0');
-    const bytes = (text: string) => new TextEncoder().encode(text);
-    files.push({ name: `${key}.png`, bytes: png }, { name: `${key}.txt`, bytes: bytes(pair.caption) }, { name: `${key}.json`, bytes: bytes(JSON.stringify({ key, id: pair.id, caption: pair.caption })) });
+    const text = (ending: string, content: string) => ({ name: `${key}.${ending}`, bytes: new TextEncoder().encode(content) });
+    const info = JSON.stringify({ key, id: pair.id, caption: pair.caption });
+    files.push({ name: `${key}.png`, bytes: png }, text('txt', pair.caption), text('json', info));
     if (count % shardSize === 0) await flush();
   }
   await flush();
