@@ -14,6 +14,9 @@ export interface DreamConfig {
   language: LlamaConfig;
   vision: ClipVisionConfig;
   numDreamQueries: number;
+  /** Linear maps in each projector. Default 1, as released. */
+  visualProjectorDepth?: number;
+  conditionProjectorDepth?: number;
   unet: UNetConfig;
   vae: VaeConfig;
   /** The noise schedule of training, and the sampler. */
@@ -85,10 +88,12 @@ export function readDreamConfig(folder: string): { config: DreamConfig; objectiv
   const plugin = (name: string): Json => {
     const found = plugins[name];
     if (!found) throw new Error(`${folder}/config.json: plugins_init_kwargs lacks "${name}". It has ${Object.keys(plugins).join(', ') || 'nothing'}.`);
-    if ((found.projector_type ?? 'linear') !== 'linear' || (found.projector_depth ?? 1) !== 1) {
-      throw new Error(`${folder}/config.json: ${name} has a projector of type ${found.projector_type} and depth ${found.projector_depth}; only linear of depth 1, as released, is built.`);
-    }
     return found;
+  };
+  const depth = (part: Json): number => {
+    const [type, layers] = [part.projector_type ?? 'linear', Number(part.projector_depth ?? 1)];
+    if ((type === 'linear' && layers === 1) || (type === 'mlp' && layers > 1)) return layers;
+    throw new Error(`${folder}/config.json: expected a projector of type linear and depth 1, as released, or mlp and more; found ${type} and ${layers}.`);
   };
   const [seeing, dreaming, drawing] = [plugin('clip_vision_embedding'), plugin('dream_embedding'), plugin('stable_diffusion_head')];
   if ((seeing.select_layer ?? -2) !== -2 || seeing.use_additional_post_layernorm === true) {
@@ -113,6 +118,8 @@ export function readDreamConfig(folder: string): { config: DreamConfig; objectiv
       language,
       vision: clip ? clipVisionConfig(readJson(join(clip, 'config.json'))) : clipVisionLarge,
       numDreamQueries: Number(dreaming.num_dream_queries ?? 64),
+      visualProjectorDepth: depth(seeing),
+      conditionProjectorDepth: depth(drawing),
       unet: unetJson ? unetConfig(unetJson) : stableDiffusionUNet,
       vae,
       sampler: diffusion ? (schedulerConfig(readJson(join(diffusion, 'scheduler', 'scheduler_config.json')), 'ddpm') as DdpmConfig) : dreamSampler,

@@ -4,7 +4,7 @@ import { before, describe, test } from 'node:test';
 import { useBackend } from '../core/backend.js';
 import { blankImage, type RgbImage } from '../core/images.js';
 import { valueAndGrads } from '../core/ops/index.js';
-import { flatten, initialize, select } from '../core/params.js';
+import { flatten, initialize, select, specEntries } from '../core/params.js';
 import { random } from '../core/random.js';
 import { KvCache } from '../models/llama/index.js';
 import type { Tokenizer } from '../text/tokenizer.js';
@@ -18,6 +18,7 @@ import { imageToText, interleaved, textToImage, type Sequence } from './layout.j
 import { drawDiffusion, dreamLoss, minSnrWeight } from './loss.js';
 import { dreamSpec, residentModel } from './model.js';
 import { micro as config } from './presets.js';
+import { project, projectorSpec, type ProjectorParams } from './projector.js';
 import { QueryAttention } from './query-attention.js';
 import { gatherBlocks } from './splice.js';
 import { noiseSchedule } from '../models/diffusion/index.js';
@@ -151,6 +152,23 @@ describe('loss', () => {
     const { grads, value } = valueAndGrads(() => dreamLoss(params, config, encoded, null, releasedObjective).loss, select(params, ['model.dream_embedding', 'stable_diffusion_head.unet.conv_in']), { allowUnused: true });
     for (const grad of grads.values()) assert.equal(tf.tidy(() => grad.abs().max().dataSync()[0]), 0);
     tf.dispose([value, ...grads.values()]);
+  });
+});
+
+describe('projector', () => {
+  test('of depth 2 has the keys of a Sequential, and is linear maps with GELU between them', () => {
+    const spec = projectorSpec({ inSize: 3, outSize: 2, depth: 2, bias: true });
+    assert.deepEqual([...specEntries(spec).keys()], ['projector.0.weight', 'projector.0.bias', 'projector.2.weight', 'projector.2.bias']);
+    const p = initialize(spec, 1) as ProjectorParams;
+    const x = tf.tensor2d([[1, -2, 3]]);
+    const values = (key: string) => flatten(p).get(key)!;
+    const expected = tf.tidy(() => {
+      const inner = tf.matMul(x, values('projector.0.weight') as tf.Tensor2D, false, true).add(values('projector.0.bias'));
+      const gelu = inner.mul(0.5).mul(tf.erf(inner.div(Math.SQRT2)).add(1));
+      return tf.matMul(gelu as tf.Tensor2D, values('projector.2.weight') as tf.Tensor2D, false, true).add(values('projector.2.bias')).dataSync();
+    });
+    close(tf.tidy(() => project(p, x).dataSync()), expected);
+    tf.dispose([p as unknown as tf.TensorContainer, x]);
   });
 });
 

@@ -4,8 +4,8 @@ import { shapes } from '../core/shapes.js';
 import { clipPatches, clipVisionSpec } from '../models/clip/index.js';
 import { unetSpec, vaeSpec } from '../models/diffusion/index.js';
 import { embedTokens, llamaSpec, llamaStates, lmHead, type DecoderParts } from '../models/llama/index.js';
-import { biasedLinearSpec, linear, linearSpec } from '../nn/index.js';
 import type { DreamConfig } from './config.js';
+import { project, projectorSpec } from './projector.js';
 
 /** What DreamLLM adds to a language model and in front of a diffusion model, and those two, under the names of the released checkpoints. */
 export const dreamSpec = (config: DreamConfig) => {
@@ -17,14 +17,14 @@ export const dreamSpec = (config: DreamConfig) => {
       dream_embedding: { dream_queries: param<tf.Rank.R3>([1, numDreamQueries, language.hiddenSize], normal(0.02)) },
       clip_vision_embedding: {
         clip_vision_model: clipVisionSpec(vision),
-        projector: { projector: biasedLinearSpec(vision.hiddenSize, language.hiddenSize) },
+        projector: projectorSpec({ inSize: vision.hiddenSize, outSize: language.hiddenSize, depth: config.visualProjectorDepth ?? 1, bias: true }),
       },
     },
     lm_head,
     stable_diffusion_head: {
       vae: vaeSpec(vae),
       unet: unetSpec(unet),
-      projector: { projector: linearSpec(language.hiddenSize, unet.crossAttentionDim) },
+      projector: projectorSpec({ inSize: language.hiddenSize, outSize: unet.crossAttentionDim, depth: config.conditionProjectorDepth ?? 1, bias: false }),
     },
   };
 };
@@ -62,12 +62,12 @@ export function imageFeatures(p: DreamPlugins, pixels: tf.Tensor4D, config: Drea
 
 /** The visual projector. features [images, patches, width] -> [images, patches, dim] */
 export function projectImages(p: DreamPlugins, features: tf.Tensor3D): tf.Tensor3D {
-  return linear(p.model.clip_vision_embedding.projector.projector, features);
+  return project(p.model.clip_vision_embedding.projector, features);
 }
 
 /** The condition projector: from states at the dream queries to what the U-Net attends to. states [images, queries, dim] -> [images, queries, crossAttentionDim] */
 export function projectCondition(p: DreamPlugins, states: tf.Tensor3D): tf.Tensor3D {
   const { queries } = shapes({ states: [states, 'images queries dim'], dream_queries: [p.model.dream_embedding.dream_queries, '1 queries dim'] });
   if (queries === 0) throw new Error('The condition needs at least one dream query.');
-  return linear(p.stable_diffusion_head.projector.projector, states);
+  return project(p.stable_diffusion_head.projector, states);
 }

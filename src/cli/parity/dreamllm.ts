@@ -25,7 +25,7 @@ export const dreamKind: Kind = {
     const params = loadParams(dreamSpec(config), fixture.path('model.safetensors'), { ignore: /rotary_emb\.inv_freq$|position_ids$/ });
     try {
       for (const trial of trials(objective)) if (fixture.wants(trial.name)) await training(params, config, fixture, report, trial);
-      await inference(residentModel(params, config), fixture, report);
+      if (fixture.wants('inference')) await inference(residentModel(params, config), fixture, report);
     } finally {
       tf.dispose(params as tf.TensorContainer);
     }
