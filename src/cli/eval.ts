@@ -1,13 +1,12 @@
 import { existsSync, statSync } from 'node:fs';
 import { captionPairs, readMmbench, readMmbenchPredictions, readMmvet, readPope, readVqa, tokenizers, withRotations } from '../eval/benchmark-files.js';
 import { explainDifference, fidWaterfall, sampleOf, waterfallFigure } from '../eval/explain.js';
-import { clipTextFeatures, extractorNamed, extractorNames } from '../eval/extractors.js';
 import { readFeatures, type Features } from '../eval/features.js';
 import { measureCaptions, measureClipScore, measureCmmd, measureFid, measureKid, measureMmbench, measureMmvet, measurePope, measurePrecisionRecall, measureVqa } from '../eval/measure.js';
 import { matchers } from '../eval/mmbench.js';
 import { endpointJudge, judgeFromEnvironment, localJudge, type Judge } from '../eval/mmvet.js';
 import { parseMeasurement, type Measurement, type Protocol } from '../eval/protocol.js';
-import { featuresOf, keptMoments, readMoments, sourceHash } from '../eval/reference.js';
+import { extractorNames, featuresOf, keptMoments, readMoments, sourceHash } from '../eval/reference.js';
 import { indexField, readJson, readRows, readText, textField } from '../eval/records.js';
 import { UsageError, type Arguments, type Command } from './command.js';
 
@@ -23,7 +22,9 @@ interface Context {
 /** A folder of pictures or a feature file, as features. */
 function load(option: string, values: Values, { warn, signal }: Context): Promise<Features> {
   const weights = values.weights as string | undefined;
-  return featuresOf(need(values, option), () => extractorNamed((values.extractor as string | undefined) ?? 'inception-mixed5', { weights, onProgress: progress(signal) }), warn, signal);
+  // Networks take a second to load, and feature files need none.
+  const extractor = async () => (await import('../eval/extractors.js')).extractorNamed((values.extractor as string | undefined) ?? 'inception-mixed5', { weights, onProgress: progress(signal) });
+  return featuresOf(need(values, option), extractor, warn, signal);
 }
 
 /** Counts pictures on a terminal's error output; a program reads none of it. */
@@ -89,11 +90,12 @@ const metrics: Record<string, Measure> = {
 };
 
 /** Texts of a `.txt` file, one a line, or of a `.json` list, embedded by the nano CLIP. */
-function embeddedTexts(values: Values): Promise<Features> {
+async function embeddedTexts(values: Values): Promise<Features> {
   const file = need(values, 'texts');
   const content = file.endsWith('.json') ? readJson(file) : readText(file).split(/\r?\n/).filter((line, i, lines) => line !== '' || i < lines.length - 1);
   const wrong = Array.isArray(content) ? content.findIndex((text) => typeof text !== 'string' || text.trim() === '') : 0;
   if (!Array.isArray(content) || wrong >= 0) throw new Error(`${file}: expected a list of texts, found ${JSON.stringify(Array.isArray(content) ? content[wrong] : content)?.slice(0, 60)}${Array.isArray(content) ? ` at entry ${wrong}` : ''}.`);
+  const { clipTextFeatures } = await import('../eval/extractors.js');
   return clipTextFeatures(content as string[], file, values.weights as string | undefined);
 }
 

@@ -10,7 +10,7 @@ import { clipSpec } from '../models/clip/index.js';
 import { extractorId, features as networkFeatures, fidExtractor, imagenetExtractor, type Extractor as Network } from '../models/inception/index.js';
 import { features, type Features } from './features.js';
 import { embedPictures, embedTexts, type ClipJudge } from './nano/clip.js';
-import type { Extractor } from './reference.js';
+import { extractorNames, type Extractor, type ExtractorName } from './reference.js';
 
 export interface ExtractorOptions {
   /** Weights file, for the networks that this project does not ship. */
@@ -23,7 +23,7 @@ const published = (dim: 2048 | 768 | 192) => ({ weights }: ExtractorOptions): Ne
   return fidExtractor(weights, dim);
 };
 
-const networks: Record<string, (options: ExtractorOptions) => Network> = {
+const networks: Record<Exclude<ExtractorName, 'nano-clip'>, (options: ExtractorOptions) => Network> = {
   'inception-mixed5': () => imagenetExtractor('mixed5'),
   'inception-pool2': () => imagenetExtractor('pool2'),
   'fid-2048': published(2048),
@@ -31,16 +31,12 @@ const networks: Record<string, (options: ExtractorOptions) => Network> = {
   'fid-192': published(192),
 };
 
-/** The CLIP of the nano foundation: trained by this project, on training pictures alone. It compares pictures with texts; for distances take an Inception. */
-const nanoClipName = 'nano-clip';
-
-export const extractorNames = [...Object.keys(networks), nanoClipName];
-
 const picturesAtOnce = 64;
 
 /** The network that turns pictures into features, by name. The Inceptions are never trained by this project: what evaluates is not what trains. */
 export async function extractorNamed(name: string, options: ExtractorOptions = {}): Promise<Extractor> {
-  if (name === nanoClipName) return clipExtractor(options);
+  // The CLIP of the foundation was trained by this project, on training pictures alone: for distances take an Inception.
+  if (name === 'nano-clip') return clipExtractor(options);
   const network = await loadNetwork(name, options);
   return {
     name: extractorId(network),
@@ -96,10 +92,9 @@ export async function clipTextFeatures(texts: readonly string[], name: string, w
 
 /** A network to call on pictures in memory, as often as wanted; `dispose` it after use. */
 export async function loadNetwork(name: string, options: ExtractorOptions = {}): Promise<Network> {
-  const make = networks[name];
-  if (!make) throw new Error(`Unknown extractor "${name}". There are: ${extractorNames.join(', ')}.`);
+  if (!Object.hasOwn(networks, name)) throw new Error(`Unknown extractor "${name}". There are: ${extractorNames.join(', ')}.`);
   await useBackend();
-  return make(options);
+  return networks[name as keyof typeof networks](options);
 }
 
 /** Features of pictures in memory. */

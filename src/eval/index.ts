@@ -4,7 +4,7 @@ export { bleu, ciderD, rougeL, type CaptionPair } from './captions.js';
 export { bestOfKCurve, clipScores, pairCosines } from './clip-score.js';
 export { dreamTokenScores } from './dream-tokens.js';
 export { bestOfKFeatures, explainDifference, fidWaterfall, sampleOf, waterfallFigure } from './explain.js';
-export { extractorNames, loadNetwork, pictureFeatures } from './extractors.js';
+export { loadClipJudge, loadNetwork, pictureFeatures } from './extractors.js';
 export { features, readFeatures, selectRows, type Features } from './features.js';
 export { factored, frechetDistance, frechetLimit, moments } from './frechet.js';
 export { cmmd, kid, kidOfSubsets, unbiasedKid } from './kernel-distance.js';
@@ -15,5 +15,6 @@ export { endpointJudge, judgeFromEnvironment, localJudge, scoreMmvet, type Judge
 export { parseYesNo, popeScores } from './pope.js';
 export { precisionRecall } from './precision-recall.js';
 export { captionTokens } from './ptb.js';
+export { extractorNames } from './reference.js';
 export { vqaAccuracy } from './vqa.js';
 export * as nanoMetrics from './nano/index.js';

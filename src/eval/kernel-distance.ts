@@ -93,17 +93,21 @@ function kernelMatrix(x: Features, y: Features, kernel: Kernel): Float64Array {
   return matrix;
 }
 
-/** Calls `visit` with the kernel of each row of x with each row of y, block by block. */
+/** Calls `visit` with the kernel of each row of x with each row of y, block by block; of a side with itself each block is computed once for both orders. */
 export function forEachProduct(x: Features, y: Features, visit: (value: number, i: number, j: number) => void, kernel: Kernel): void {
   const [lengthsX, lengthsY] = [squaredLengths(x), squaredLengths(y)];
   for (let i = 0; i < x.n; i += blockRows) {
     const rowsX = Math.min(blockRows, x.n - i);
-    for (let j = 0; j < y.n; j += blockRows) {
+    for (let j = 0; j < (x === y ? i + 1 : y.n); j += blockRows) {
       const rowsY = Math.min(blockRows, y.n - j);
       const block = new Float64Array(rowsX * rowsY);
       addTransposedProduct(block, x.dim, rowsAsColumns(x, i, rowsX), rowsAsColumns(y, j, rowsY));
       for (let r = 0; r < rowsX; r++) {
-        for (let c = 0; c < rowsY; c++) visit(kernel(block[r * rowsY + c], lengthsX[i + r], lengthsY[j + c]), i + r, j + c);
+        for (let c = 0; c < rowsY; c++) {
+          const value = kernel(block[r * rowsY + c], lengthsX[i + r], lengthsY[j + c]);
+          visit(value, i + r, j + c);
+          if (x === y && i !== j) visit(value, j + c, i + r);
+        }
       }
     }
   }

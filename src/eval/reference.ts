@@ -17,6 +17,10 @@ export function pictureFiles(folder: string): { files: string[]; others: string[
   return { files, others: names.filter((name) => !isPicture(name)) };
 }
 
+/** The networks that `extractors.ts` knows: two layers of an ImageNet Inception, the FID network by its layers, and the foundation's CLIP. */
+export const extractorNames = ['inception-mixed5', 'inception-pool2', 'fid-2048', 'fid-768', 'fid-192', 'nano-clip'] as const;
+export type ExtractorName = (typeof extractorNames)[number];
+
 /** Turns picture files into features; the network is known by name. */
 export interface Extractor {
   /** Network, layer and weights' hash. */
