@@ -3,8 +3,8 @@ import { isCode, sourceOf, type CodeCell, type Notebook } from './notebook.js';
 
 /** What is noted in a code cell's metadata, under `dreamllm`, when it has run to its end. */
 export interface Ran {
-  /** Hash of the cell and of all code cells before it. */
-  inputs: string;
+  /** Hash of the cell and of all code cells before it. Absent where a front end ran the cell. */
+  inputs?: string;
   /** Set by `markStale`: why the output may not be what the code gives. */
   stale?: string;
 }
@@ -30,7 +30,7 @@ export function staleCells(notebook: Notebook): Map<CodeCell, string> {
   for (const cell of notebook.cells.filter(isCode)) {
     const ran = ranOf(cell);
     const count = cell.execution_count;
-    if (ran && ran.inputs !== hashes.get(cell)) stale.set(cell, 'this cell or one above it was edited after it ran');
+    if (ran?.inputs !== undefined && ran.inputs !== hashes.get(cell)) stale.set(cell, 'this cell or one above it was edited after it ran');
     else if (count !== null && count < highest) stale.set(cell, 'it ran before a cell above it');
     highest = Math.max(highest, count ?? 0);
   }
@@ -41,9 +41,10 @@ export function staleCells(notebook: Notebook): Map<CodeCell, string> {
 export function markStale(notebook: Notebook): void {
   const stale = staleCells(notebook);
   for (const cell of notebook.cells.filter(isCode)) {
-    const { stale: _old, ...ran } = ranOf(cell) ?? ({} as Partial<Ran>);
+    const { stale: _old, ...ran } = ranOf(cell) ?? {};
     const reason = stale.get(cell);
-    if (reason !== undefined) cell.metadata.dreamllm = { ...ran, stale: reason };
-    else if (ranOf(cell)) cell.metadata.dreamllm = ran;
+    const marked = reason === undefined ? ran : { ...ran, stale: reason };
+    if (Object.keys(marked).length > 0) cell.metadata.dreamllm = marked;
+    else delete cell.metadata.dreamllm;
   }
 }
