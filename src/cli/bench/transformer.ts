@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { adamw, attention, crossEntropy, embedding, gatedSplit, linear, rmsNorm, rope, valueAndGrads, type Moments } from '../../core/ops/index.js';
+import { adamw, attention, cacheAppend, crossEntropy, embedding, gatedSplit, linear, rmsNorm, rope, valueAndGrads, type Moments } from '../../core/ops/index.js';
 import { constant, flatten, initialize, normal, param, type Params } from '../../core/params.js';
 import { random } from '../../core/random.js';
 
@@ -29,30 +29,33 @@ export const transformerSpec = ({ numLayers, hiddenSize, mlpSize, vocab }: Trans
 });
 export type TransformerParams = Params<ReturnType<typeof transformerSpec>>;
 
-/** Keys and values seen so far, one pair a layer, [batch, tokens, hiddenSize]. */
-export type Cache = { k: tf.Tensor3D; v: tf.Tensor3D }[];
+/** Keys and values of the tokens seen so far, one pair a layer, with room behind them. */
+export interface Cache {
+  length: number;
+  layers: { k: tf.Tensor3D; v: tf.Tensor3D }[];
+}
 
-/** tokenIds [batch, tokens] -> logits [batch, tokens, vocab]; with a cache, its keys and values come before and are replaced by the longer ones. */
+/** tokenIds [batch, tokens] -> logits [batch, tokens, vocab]; with a cache (for one sequence), its keys and values come before. */
 export function transformer(p: TransformerParams, tokenIds: tf.Tensor2D, { numHeads }: TransformerSizes, cos: tf.Tensor3D, sin: tf.Tensor3D, cache?: Cache): tf.Tensor3D {
   let x = embedding(p.embed, tokenIds) as tf.Tensor3D;
   p.layers.forEach((layer, i) => {
     const qkv = linear(rmsNorm(x, layer.norm1, 1e-6), layer.qkv);
     const [q, k, v] = tf.split<tf.Tensor3D>(qkv, 3, -1);
-    let keys = rope(k, cos, sin, numHeads);
-    let values: tf.Tensor3D = v;
-    if (cache) {
-      const before = cache[i];
-      if (before) {
-        keys = tf.concat([before.k, keys], 1);
-        values = tf.concat([before.v, values], 1);
-        tf.dispose(before);
-      }
-      cache[i] = { k: tf.keep(keys), v: tf.keep(values) };
-    }
-    x = x.add(linear(attention(rope(q, cos, sin, numHeads), keys, values, { numHeads, causal: true }), layer.o));
+    const own = { k: rope(k, cos, sin, numHeads), v: v as tf.Tensor3D };
+    const all = cache ? append(cache, i, own.k, own.v) : own;
+    const keys = cache && cache.length + tokenIds.shape[1];
+    x = x.add(linear(attention(rope(q, cos, sin, numHeads), all.k, all.v, { numHeads, causal: true, keys }), layer.o));
     x = x.add(linear(gatedSplit(linear(rmsNorm(x, layer.norm2, 1e-6), layer.gateUp), 'silu', 'gate-value'), layer.down));
   });
+  if (cache) cache.length += tokenIds.shape[1];
   return linear(rmsNorm(x, p.norm, 1e-6), p.head);
+}
+
+function append(cache: Cache, layer: number, k: tf.Tensor3D, v: tf.Tensor3D): { k: tf.Tensor3D; v: tf.Tensor3D } {
+  const past = cache.layers[layer] as { k: tf.Tensor3D; v: tf.Tensor3D } | undefined;
+  cache.layers[layer] = { k: tf.keep(cacheAppend(past?.k, k, cache.length)), v: tf.keep(cacheAppend(past?.v, v, cache.length)) };
+  if (past) tf.dispose(past);
+  return cache.layers[layer];
 }
 
 /** cos and sin of positions [from, to), each [1, tokens, headDim]. */
@@ -116,24 +119,26 @@ export function training(variables: Map<string, tf.Variable>, loss: () => tf.Sca
 export function decoding(sizes: TransformerSizes, prompt: number, steps: number): Workload {
   const p = initialize(transformerSpec(sizes), 0);
   const headDim = sizes.hiddenSize / sizes.numHeads;
+  const tables = Array.from({ length: prompt + steps }, (_, at) => rotaryTables(at, at + 1, headDim));
+  const promptTables = rotaryTables(0, prompt, headDim);
   return {
     flops: steps * transformerFlops(sizes, 1, 1) / 3,
     step() {
-      const cache: Cache = [];
+      const cache: Cache = { length: 0, layers: [] };
       let ids = tf.zeros([1, prompt], 'int32') as tf.Tensor2D;
-      for (let at = 0; at < prompt + steps - 1; at = at === 0 ? prompt : at + 1) {
-        ids = tf.tidy(() => {
-          const [cos, sin] = rotaryTables(at, at === 0 ? prompt : at + 1, headDim);
+      for (let i = 0; i < steps; i++) {
+        const [cos, sin] = i === 0 ? promptTables : tables[cache.length];
+        const next = tf.tidy(() => {
           const logits = transformer(p, ids, sizes, cos, sin, cache);
-          const next = logits.slice([0, logits.shape[1] - 1, 0], [1, 1, -1]).argMax(-1);
-          ids.dispose();
-          return next.toInt() as tf.Tensor2D;
+          return logits.slice([0, logits.shape[1] - 1, 0], [1, 1, -1]).argMax(-1) as tf.Tensor2D;
         });
+        ids.dispose();
+        ids = next;
         ids.dataSync();
       }
       ids.dispose();
-      for (const { k, v } of cache) tf.dispose([k, v]);
+      tf.dispose(cache.layers as never);
     },
-    dispose: () => tf.dispose(p as never),
+    dispose: () => tf.dispose([p, tables, promptTables] as never),
   };
 }
