@@ -9,14 +9,16 @@ export interface Progress {
 
 const plainEverySeconds = 10;
 
-export function progress(label: string, total: number, stream: NodeJS.WriteStream = process.stderr, from = 0): Progress {
+export function progress(label: string, total: number, stream: NodeJS.WriteStream = process.stderr): Progress {
   const start = performance.now();
   let last = -Infinity;
+  let from: number | undefined; // a resumed run does not start at 0
   const clear = () => {
     if (stream.isTTY) stream.write('\r\x1b[K');
   };
   return {
     update(done, note = '') {
+      from ??= done - 1;
       const seconds = (performance.now() - start) / 1000;
       const isLast = done >= total;
       if (!isLast && seconds - last < (stream.isTTY ? 0.1 : plainEverySeconds)) return;

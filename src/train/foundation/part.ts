@@ -15,6 +15,11 @@ export interface PartSettings {
   emaDecay?: number;
   seed: number;
   checkpointEvery: number;
+  /**
+   * U-Net: from this step on the squared error of a time step is weighted by 1 / SNR, at most `most`. The unweighted error says little about what a
+   * picture shows: that is decided at high noise, where the error of the noise is small whatever the network knows.
+   */
+  weighting?: { from: number; most: number };
   /** Steps between evaluations on held-out data. */
   evaluateEvery: number;
 }

@@ -21,7 +21,7 @@ export interface FoundationOptions {
   /** Longest time for this part; it takes as many steps as fit. Without it, the steps of the settings. */
   minutes?: number;
   signal?: AbortSignal;
-  progress?: (label: string, steps: number, from: number) => Progress;
+  progress?: (label: string, steps: number) => Progress;
 }
 
 /** What foundation.json says about one part. */
@@ -55,7 +55,7 @@ export async function trainPart(name: PartName, options: FoundationOptions): Pro
   const folder = resume ? RunFolder.resume(path, settings) : RunFolder.create(path, { settings, provenance: provenance() });
   const { part, parents } = buildPart(name, settings, out);
   try {
-    const progress = options.progress?.(name, settings.steps, 0) ?? silent;
+    const progress = options.progress?.(name, settings.steps) ?? silent;
     const samples = join(path, 'samples');
     const evaluate = {
       every: settings.evaluateEvery,
@@ -79,7 +79,7 @@ export async function trainPart(name: PartName, options: FoundationOptions): Pro
 export async function exportPart(name: PartName, { out, runs, progress }: FoundationOptions): Promise<PartRecord> {
   const path = join(runs, `foundation-${name}`);
   const { settings } = JSON.parse(readFileSync(join(path, 'config.json'), 'utf8')) as { settings: PartSettings };
-  const say = progress?.(name, settings.steps, 0).say ?? (() => {});
+  const say = progress?.(name, settings.steps).say ?? (() => {});
   const checkpoint = latestCheckpoint(path, say);
   if (!checkpoint) throw new Error(`${path} has no whole checkpoint yet. One is written every ${settings.checkpointEvery} steps.`);
   const { step } = checkpoint.state as { step: number };

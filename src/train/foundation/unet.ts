@@ -6,7 +6,7 @@ import { caption, type CaptionForm } from '../../data/captions.js';
 import { sceneAt, renderScene, weighted, type Scene, type SceneOptions } from '../../data/scenes.js';
 import { clipTextStates, type ClipConfig, type ClipParams } from '../../models/clip/index.js';
 import {
-  addNoise, decodeLatents, encode, noiseSchedule, sample, scheduler, seededNoise, stableDiffusionSchedule, unet, unetSpec,
+  addNoise, decodeLatents, encode, noiseSchedule, sample, scheduler, seededNoise, snr, stableDiffusionSchedule, unet, unetSpec,
   type DdimConfig, type UNetConfig, type VaeConfig, type VaeParams,
 } from '../../models/diffusion/index.js';
 import type { NanoTokenizer } from '../../text/nano.js';
@@ -52,7 +52,7 @@ export function unetPart(config: UNetConfig, { clip, vae, tokenizer }: FrozenPar
   const schedule = noiseSchedule(stableDiffusionSchedule);
   const latentShape = [side / 2 ** (vae.config.blockOutChannels.length - 1), side / 2 ** (vae.config.blockOutChannels.length - 1), vae.config.latentChannels] as const;
   const latentLength = latentShape[0] * latentShape[1] * latentShape[2];
-  type Inputs = { noisy: tf.Tensor4D; noise: tf.Tensor4D; condition: tf.Tensor3D; timesteps: number[] };
+  type Inputs = { noisy: tf.Tensor4D; noise: tf.Tensor4D; condition: tf.Tensor3D; timesteps: number[]; weights?: tf.Tensor4D };
 
   const textStates = (texts: readonly string[]): tf.Tensor3D =>
     tf.tidy(() => clipTextStates(clip.params, clipTextTokens(texts, tokenizer, clip.config.text), clip.config.text));
@@ -94,8 +94,14 @@ export function unetPart(config: UNetConfig, { clip, vae, tokenizer }: FrozenPar
     clean.dispose();
     return { noisy, noise: target, condition: textStates(texts), timesteps };
   };
-  const loss = ({ noisy, noise, condition, timesteps }: Inputs): tf.Scalar =>
-    tf.tidy(() => unet(params, noisy, timesteps, condition, config).sub(noise).square().mean());
+  const loss = ({ noisy, noise, condition, timesteps, weights }: Inputs): tf.Scalar =>
+    tf.tidy(() => {
+      const squared = unet(params, noisy, timesteps, condition, config).sub(noise).square();
+      return (weights ? squared.mul(weights) : squared).mean();
+    });
+  const { weighting } = settings;
+  const weightsOf = (timesteps: readonly number[]): tf.Tensor4D =>
+    tf.tensor4d(timesteps.map((t) => Math.min(1 / snr(schedule, t), weighting!.most)), [timesteps.length, 1, 1, 1]);
 
   return {
     params,
@@ -117,7 +123,9 @@ export function unetPart(config: UNetConfig, { clip, vae, tokenizer }: FrozenPar
           texts.push(stream.uniform() < dropout ? '' : caption(scenes[index], weighted(stream, forms)));
           timesteps.push(stream.integer(schedule.betas.length));
         }
-        return { ids: texts, inputs: inputsOf(latents, texts, timesteps, drawn.slice(batchSize * latentLength)) };
+        const inputs = inputsOf(latents, texts, timesteps, drawn.slice(batchSize * latentLength));
+        if (weighting && step >= weighting.from) inputs.weights = weightsOf(timesteps);
+        return { ids: texts, inputs };
       },
       loss: (inputs) => ({ loss: loss(inputs as Inputs) }),
     },
