@@ -4,14 +4,12 @@ import { loadArtefact } from '../core/checkpoint.js';
 import { useBackend } from '../core/backend.js';
 import { decodeImage, type RgbImage } from '../core/images.js';
 import { packedFormats, type PackedFormat } from '../core/packed.js';
-import { nanoTokenizer } from '../data/tokenizer.js';
 import { loadDream, openDream, type OpenModel } from '../dreamllm/checkpoint.js';
-import { readDreamConfig, type DreamConfig } from '../dreamllm/config.js';
-import { dreamSpec } from '../dreamllm/model.js';
+import { readDreamConfig } from '../dreamllm/config.js';
 import { preset, presetNames } from '../dreamllm/presets.js';
 import { loadTokenizer } from '../text/load.js';
-import { trainNanoTokenizer } from '../text/nano.js';
 import type { Tokenizer } from '../text/tokenizer.js';
+import { tokenizerOf } from '../train/train-stage.js';
 import { UsageError, type Arguments, type Option } from './command.js';
 
 /** Options of commands that use a model. */
@@ -50,21 +48,12 @@ export async function openModel({ values }: Arguments, signal: AbortSignal): Pro
     source.close();
     throw new UsageError(`${dir} does not say which preset it is of. Pass --preset ${presetNames.join('|')}.`);
   }
-  const config = preset(name);
-  source.close();
-  return { model: loadDream(loadArtefact(dir, { expectedSpec: dreamSpec(config) }).source, config, options), tokenizer: presetTokenizer(name, dir, config) };
+  return { model: loadDream(source, preset(name), options), tokenizer: tokenizerOf(name) };
 }
 
 function isReleaseFolder(folder: string): boolean {
   const file = join(folder, 'config.json');
   return existsSync(file) && (JSON.parse(readFileSync(file, 'utf8')) as { model_type?: string }).model_type === 'dreamllm';
-}
-
-function presetTokenizer(name: string, dir: string, config: DreamConfig): Tokenizer {
-  if (existsSync(join(dir, 'tokenizer.json'))) return loadTokenizer(dir);
-  if (name === 'nano') return nanoTokenizer();
-  if (name === 'micro') return trainNanoTokenizer([], config.language.vocabSize);
-  throw new UsageError(`${dir} holds no tokenizer.json. Copy the tokenizer of ${name} there.`);
 }
 
 /** An option as a number within bounds. */
