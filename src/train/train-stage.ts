@@ -34,6 +34,8 @@ import { diffusionVerdict } from './verdict.js';
 export interface TrainStageOptions extends Pick<LoopOptions, 'signal' | 'progress' | 'onStep'> {
   preset: string;
   settings: StageSettings;
+  /** What this model has otherwise than the preset, such as another number of dream queries. Parents must have it too. */
+  config?: Partial<DreamConfig>;
   /** Run folder. */
   out: string;
   /** Folders of the finished parent stages. */
@@ -57,13 +59,13 @@ export interface StageResult {
 /** Trains one stage into the run folder `out`; the model it ends with lies in `out/checkpoints/final`. */
 export async function trainStage(options: TrainStageOptions): Promise<StageResult> {
   const { preset, settings, out, parents = [], files, resume = false, validate = files === undefined } = options;
-  const config: DreamConfig = { ...presetOf(preset), maxTokens: settings.maxTokens };
+  const config: DreamConfig = { ...presetOf(preset), ...options.config, maxTokens: settings.maxTokens };
   if (config.maxTokens > config.language.maxPositions) {
     throw new Error(`maxTokens is ${config.maxTokens}, and ${preset} was made for ${config.language.maxPositions} positions. Set maxTokens to that or less.`);
   }
   const foundation = options.foundation ?? (preset === 'nano' ? join(packageRoot(), 'data/foundation') : undefined);
   const start = startStage(settings, { config, foundation, parents });
-  const resolved = { preset, stage: settings, parents: start.parents, ...(files ? { files } : {}) };
+  const resolved = { preset, ...(options.config ? { config: options.config } : {}), stage: settings, parents: start.parents, ...(files ? { files } : {}) };
   let folder: RunFolder | undefined;
   try {
     folder = resume ? RunFolder.resume(out, resolved) : RunFolder.create(out, { settings: resolved, provenance: provenance() });
