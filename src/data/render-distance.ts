@@ -10,15 +10,32 @@ const testGrounds = [
 /** Root mean square difference in grey levels below which two pictures count as the same. */
 const threshold = 10;
 
-/** The picture of a concept at 16 pixels on each test ground, as one vector. */
-function fingerprint(concept: Concept, style: (typeof paintedStyles)[number]): Uint8Array {
+/** A picture on both test grounds, and its means over blocks of 4 × 4 pixels. */
+interface Fingerprint {
+  /** grounds · side · side · 3 */
+  pixels: Uint8Array;
+  /** grounds · (side / block)² · 3 */
+  means: Float32Array;
+}
+
+const block = 4;
+
+function fingerprint(concept: Concept, style: (typeof paintedStyles)[number]): Fingerprint {
   const source = sprite(artwork[style], concept.icons[style]!, side);
-  const parts = testGrounds.map((ground) => {
-    const picture = Uint8Array.from({ length: side * side * 3 }, (_, i) => ground[i % 3]);
+  const pixels = new Uint8Array(testGrounds.length * side * side * 3);
+  testGrounds.forEach((ground, g) => {
+    const picture = pixels.subarray(g * side * side * 3, (g + 1) * side * side * 3);
+    for (let i = 0; i < picture.length; i++) picture[i] = ground[i % 3];
     drawSprite(picture, side, source, 0, 0);
-    return picture;
   });
-  return Uint8Array.from(parts.flatMap((part) => [...part]));
+  const blocks = side / block;
+  const means = new Float32Array(testGrounds.length * blocks * blocks * 3);
+  for (let i = 0; i < pixels.length; i++) {
+    const [channel, pixel] = [i % 3, Math.floor(i / 3)];
+    const [x, row] = [pixel % side, Math.floor(pixel / side)]; // rows run on from one ground to the next
+    means[(Math.floor(row / block) * blocks + Math.floor(x / block)) * 3 + channel] += pixels[i] / block ** 2;
+  }
+  return { pixels, means };
 }
 
 /**
@@ -30,21 +47,28 @@ export function findNearDuplicates(): [string, string][] {
   for (const style of paintedStyles) {
     const drawn = concepts()
       .filter((concept) => concept.icons[style])
-      .map((concept) => ({ concept, picture: fingerprint(concept, style) }));
+      .map((concept) => ({ concept, look: fingerprint(concept, style) }));
     for (let i = 0; i < drawn.length; i++) {
       for (let j = 0; j < i; j++) {
         const [a, b] = [drawn[j], drawn[i]];
-        if (a.concept.family !== b.concept.family && isNear(a.picture, b.picture)) pairs.set(`${a.concept.name}~${b.concept.name}`, [a.concept.name, b.concept.name]);
+        if (a.concept.family === b.concept.family || !isNear(a.look, b.look)) continue;
+        pairs.set(`${a.concept.name}~${b.concept.name}`, [a.concept.name, b.concept.name]);
       }
     }
   }
   return [...pairs.values()];
 }
 
-/** Whether the two differ by less than the threshold on both grounds. */
-function isNear(a: Uint8Array, b: Uint8Array): boolean {
+/** Whether two pictures differ by less than the threshold on both grounds. */
+function isNear(a: Fingerprint, b: Fingerprint): boolean {
+  const limit = side * side * 3 * threshold ** 2;
+  // Means of blocks differ by no more than their pixels do, so that most pairs are told apart by the means alone.
+  return isBelow(a.means, b.means, limit / block ** 2) && isBelow(a.pixels, b.pixels, limit);
+}
+
+/** Whether the sum of squared differences is below `limit` in both halves. */
+function isBelow(a: ArrayLike<number>, b: ArrayLike<number>, limit: number): boolean {
   const half = a.length / 2;
-  const limit = half * threshold ** 2;
   for (const start of [0, half]) {
     let sum = 0;
     for (let i = start; i < start + half; i++) {
