@@ -1,4 +1,4 @@
-import { column, type Measurement } from '../eval/protocol.js';
+import { column, type Measurement, type Protocol } from '../eval/protocol.js';
 import { estimate, pairedTest } from '../eval/statistics.js';
 import { type PaperValue, paperValues } from './paper.js';
 import type { CellState, Measured, PaperComparison, TableRow } from './tables.js';
@@ -13,6 +13,8 @@ export interface Counterpart {
   where: Readonly<Record<string, unknown>>;
   /** Metric of the measurements to take, as in `Measurement.metric`. */
   metric: string;
+  /** Fields of the protocol that tell measurements of one metric apart, such as `{ picture: true }`. */
+  protocol?: Protocol;
   higherIsBetter: boolean;
   /** Label of the row whose difference to this one is the paper's claim. */
   against?: string;
@@ -48,16 +50,29 @@ export function compare({ title, paperTable, paperModel, projectModel, counterpa
       state: counterpart.against ? state(values, paper, reference?.values, reference?.paper) : values.size > 0 ? 'reference row' : 'not run',
     };
   });
-  const notes = [...protocols].map(([text, name]) => `protocol ${name}: ${text}`);
+  const notes = [...[...protocols].map(([text, name]) => `protocol ${name}: ${text}`), ...found.flatMap((each) => unpairedNote(each, found))];
   return { title, paperModel, projectModel, rows, notes };
 }
 
-function valuesBySeed(records: readonly TrialRecord[], { where, metric }: Counterpart): Map<number, Measurement> {
+interface Found {
+  counterpart: Counterpart;
+  values: ReadonlyMap<number, Measurement>;
+}
+
+/** Says which seeds a judgement could not use, because only one of the two rows has them. */
+function unpairedNote({ counterpart: { label, metric, against }, values }: Found, all: readonly Found[]): string[] {
+  const reference = all.find(({ counterpart }) => counterpart.label === against && counterpart.metric === metric)?.values;
+  if (!reference || values.size === 0 || reference.size === 0) return [];
+  const alone = [...new Set([...values.keys(), ...reference.keys()])].filter((seed) => !(values.has(seed) && reference.has(seed))).sort((a, b) => a - b);
+  return alone.length ? [`${metric}, ${label} against ${against}: seeds ${alone.join(', ')} are on one side alone and were left out of the judgement.`] : [];
+}
+
+function valuesBySeed(records: readonly TrialRecord[], { where, metric, protocol = {} }: Counterpart): Map<number, Measurement> {
   const values = new Map<number, Measurement>();
   for (const { config, seed, result } of records) {
     if (!Object.entries(where).every(([key, wanted]) => JSON.stringify(config[key]) === JSON.stringify(wanted))) continue;
     for (const measured of (Array.isArray(result) ? result : [result]) as Measurement[]) {
-      if (measured.metric !== metric) continue;
+      if (measured.metric !== metric || !Object.entries(protocol).every(([key, wanted]) => measured.protocol[key] === wanted)) continue;
       if (values.has(seed)) throw new Error(`${metric} at ${JSON.stringify(where)} has two values for seed ${seed}: name the settings that tell them apart.`);
       values.set(seed, measured);
     }

@@ -5,6 +5,7 @@ import type { RgbImage } from '../core/images.js';
 import { initialize, type Params } from '../core/params.js';
 import { packageRoot } from '../core/process.js';
 import { nanoTokenizer } from '../data/tokenizer.js';
+import type { DreamConfig } from '../dreamllm/config.js';
 import { residentModel, type DreamModel } from '../dreamllm/model.js';
 import { nano, nanoClip } from '../dreamllm/presets.js';
 import { loadNetwork } from '../eval/extractors.js';
@@ -52,10 +53,11 @@ export const smokeSizes: Sizes = { pictures: 8, perAbility: 1, questions: 8 };
 
 const extractor = 'inception-pool2';
 
-/** Loads a finished nano stage for use; the caller disposes with `dispose`. */
-export function openNano(stageFolder: string): Subject & { dispose(): void } {
-  const { params } = loadStage(stageFolder, nano);
-  return { ...subjectOf(residentModel(params, nano)), dispose: () => tf.dispose(params) };
+/** Loads a finished nano stage for use, or that of a model that has some things otherwise than nano; the caller disposes with `dispose`. */
+export function openNano(stageFolder: string, changes: Partial<DreamConfig> = {}): Subject & { dispose(): void } {
+  const config = { ...nano, ...changes };
+  const { params } = loadStage(stageFolder, config);
+  return { ...subjectOf(residentModel(params, config)), dispose: () => tf.dispose(params) };
 }
 
 const subjectOf = (model: DreamModel): Subject => ({ model, tokenizer: nanoTokenizer(), modelScale: 'nano' });
@@ -93,7 +95,8 @@ export async function measureCreation(subject: Subject, { sizes = fullSizes, fou
   return [...(await measureDrawings(drawings, foundation, signal)), await measurePromptLoss(subject, { count: Math.ceil(sizes.pictures / 2), signal })];
 }
 
-async function measureDrawings(drawings: Drawings, foundation?: string, signal?: AbortSignal): Promise<Measurement[]> {
+/** Distances to real pictures, identification and CLIP score of what was drawn. */
+export async function measureDrawings(drawings: Drawings, foundation?: string, signal?: AbortSignal): Promise<Measurement[]> {
   const network = await loadNetwork(extractor);
   const judge = nanoClipJudge(foundation);
   try {

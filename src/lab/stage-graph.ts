@@ -9,6 +9,8 @@ import { trainStage } from '../train/train-stage.js';
 import { dispose } from '@tensorflow/tfjs';
 import { codeVersion, contentHash } from './content-hash.js';
 import { readJson } from './files.js';
+import { onceForAll } from './once.js';
+import type { DreamConfig } from '../dreamllm/config.js';
 
 /**
  * Trainings by content: a stage is named by its settings, its parents, the foundation and the code that trains, and is trained once for
@@ -27,23 +29,29 @@ export interface StageGraphOptions {
   foundation?: string;
   /** Steps of every stage in place of its own, to see that a recipe runs. */
   steps?: number;
+  /** What this recipe has otherwise than nano's stages. */
+  changes?: Readonly<Partial<Record<StageName, Partial<Stage>>>>;
+  /** What its model has otherwise than nano. */
+  config?: Partial<DreamConfig>;
 }
 
-export function stageGraph({ folder, signal, progress, foundation = join(packageRoot(), 'data/foundation'), steps }: StageGraphOptions): StageGraph {
+export function stageGraph({ folder, signal, progress, foundation = join(packageRoot(), 'data/foundation'), steps, changes = {}, config }: StageGraphOptions): StageGraph {
   const origin = { foundation: foundationHash(foundation), code: codeVersion() };
   return {
     async stage(name, change = {}) {
-      const settings: StageSettings = stageSettings({ ...nano[name], ...change, ...(steps === undefined ? {} : { length: { steps } }) });
+      const settings: StageSettings = stageSettings({ ...nano[name], ...changes[name], ...change, ...(steps === undefined ? {} : { length: { steps } }) });
       // What a later stage changes does not reach back, but its seed does: one seed names a whole recipe.
       const parents: string[] = [];
       for (const parent of settings.parents) parents.push(await this.stage(parent, changeOfParent(name, parent, change)));
-      const out = join(folder, `${name}-${contentHash({ settings, parents: parents.map((path) => path.split('-').at(-1)), origin })}`);
+      const out = join(folder, `${name}-${contentHash({ settings, parents: parents.map((path) => path.split('-').at(-1)), origin, config })}`);
       if (readJson(join(out, 'result.json'))) return out;
       mkdirSync(folder, { recursive: true });
-      const bar = progress?.(name, 'steps' in settings.length ? settings.length.steps : 0);
-      const { params } = await trainStage({ preset: 'nano', settings, out, parents, resume: existsSync(join(out, 'config.json')), foundation, signal, progress: bar });
-      dispose(params);
-      bar?.end();
+      await onceForAll(out, { signal }, async () => {
+        const bar = progress?.(name, 'steps' in settings.length ? settings.length.steps : 0);
+        const { params } = await trainStage({ preset: 'nano', settings, config, out, parents, resume: existsSync(join(out, 'config.json')), foundation, signal, progress: bar });
+        dispose(params);
+        bar?.end();
+      });
       return out;
     },
   };

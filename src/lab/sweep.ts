@@ -7,7 +7,7 @@ export type Config = Readonly<Record<string, unknown>>;
 export interface TrialContext {
   /** The trial's own folder: checkpoints, pictures, logs. It survives a crash, so that training can resume. */
   folder: string;
-  /** A folder shared by all trials of the sweep, for content-addressed stages (see `sharedStage`). */
+  /** A folder shared by all trials of the sweep, for content-addressed stages (see `stageGraph`). */
   shared: string;
   signal: AbortSignal;
   log(message: string): void;
@@ -16,6 +16,8 @@ export interface TrialContext {
 export interface Measure<C extends Config> {
   /** Raise it when the function's meaning changes but not its text. */
   version?: number;
+  /** What decides the result besides the trained model, in place of the function's text: hashes of code, sample sizes. */
+  identity?: unknown;
   run(config: C, seed: number, context: TrialContext): Promise<unknown>;
 }
 
@@ -34,6 +36,8 @@ export interface Sweep<C extends Config = Config> {
   seeds: readonly number[];
   /** What decides the result besides config and seed: code version, hashes of data and parent artefacts. */
   identity?: () => Config;
+  /** What a configuration comes to, where a function decides it: plain data that names the trial beside its settings. */
+  recipe?: (config: C, seed: number) => unknown;
   train(config: C, seed: number, context: TrialContext): Promise<void>;
   measurements: Readonly<Record<string, Measure<C>>>;
   /** Expected seconds of one trial, for the plan; the mean of finished trials replaces it. */
@@ -68,9 +72,9 @@ export function trials<C extends Config>(sweep: Sweep<C>): Trial<C>[] {
   const identity = sweep.identity?.() ?? {};
   const made = sweep.seeds.flatMap((seed) =>
     configurations(sweep).map((config): Trial<C> => {
-      const hash = contentHash({ sweep: sweep.name, config, seed, identity });
+      const hash = contentHash({ sweep: sweep.name, config, seed, identity, recipe: sweep.recipe?.(config, seed) });
       const measurements = Object.fromEntries(
-        Object.entries(sweep.measurements).map(([name, { version, run }]) => [name, contentHash({ hash, name, version, run })]),
+        Object.entries(sweep.measurements).map(([name, { version, identity: how, run }]) => [name, contentHash({ hash, name, version, ...(how === undefined ? { run } : { identity: how }) })]),
       );
       return { hash, config, seed, measurements };
     }),

@@ -31,6 +31,8 @@ export interface CreationOptions {
   readonly guidanceScale?: number;
   readonly testSet?: TestSet;
   readonly batchSize?: number;
+  /** Number of the attempt: each draws the same prompts from other noise. */
+  readonly attempt?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -52,7 +54,7 @@ function testScenes({ split, axis, seed }: TestSet, count: number): Scene[] {
 
 /** Draws every prompt of the test set once, and the empty prompt as often, from one seed each. */
 export async function drawTestSet({ model, tokenizer, modelScale }: Subject, options: CreationOptions = {}): Promise<Drawings> {
-  const { count = 128, steps = 20, guidanceScale = 2, testSet = defaultTestSet, batchSize = 32, signal } = options;
+  const { count = 128, steps = 20, guidanceScale = 2, testSet = defaultTestSet, batchSize = 32, attempt = 0, signal } = options;
   const { config } = model;
   const scenes = testScenes(testSet, count);
   const prompts = scenes.map((scene) => caption(scene, 'full'));
@@ -63,7 +65,7 @@ export async function drawTestSet({ model, tokenizer, modelScale }: Subject, opt
   try {
     for (let start = 0; start < count; start += batchSize) {
       const rows = prompts.slice(start, start + batchSize);
-      const seeds = rows.map((_, i) => deriveSeed(testSet.seed, 'drawing', start + i));
+      const seeds = rows.map((_, i) => deriveSeed(testSet.seed, 'drawing', start + i, ...(attempt > 0 ? [attempt] : [])));
       const states = await queryStates(model, tokenizer, rows);
       const empty = tf.tidy(() => tf.tile(negative, [rows.length, 1, 1]));
       try {

@@ -1,0 +1,98 @@
+import { basename, join } from 'node:path';
+import { useBackend } from '../../core/backend.js';
+import { packageRoot } from '../../core/process.js';
+import type { DreamConfig } from '../../dreamllm/config.js';
+import type { Subject } from '../../eval/nano/subject.js';
+import type { Measurement } from '../../eval/protocol.js';
+import { writeTextAtomically } from '../../train/files.js';
+import { foundationHash } from '../../train/hand-off.js';
+import type { Stage, StageName } from '../../train/stages.js';
+import { codeVersion } from '../content-hash.js';
+import { readJson } from '../files.js';
+import { fullSizes, openNano, type MeasureOptions, type Sizes } from '../measure-nano.js';
+import { stageGraph } from '../stage-graph.js';
+import type { Config, Measure, Sweep, TrialContext } from '../sweep.js';
+
+/** How the model of one configuration is trained, where it differs from nano. Equal recipes are trained once and shared by all trials. */
+export interface Recipe {
+  config?: Partial<DreamConfig>;
+  changes?: Partial<Record<StageName, Partial<Stage>>>;
+  /** The last stage. Default: `sft`. */
+  last?: StageName;
+  /** Seed of the training, where the trial's own seed repeats only the measurement. */
+  seed?: number;
+}
+
+/** What an experiment measures on a trained model of one configuration. */
+export type Measuring<C extends Config> = (subject: Subject, config: C, options: MeasureOptions) => Promise<Measurement[]>;
+
+export interface NanoExperiment<C extends Config> extends Pick<Sweep<C>, 'name' | 'question' | 'base' | 'grid' | 'list' | 'seeds' | 'secondsPerTrial'> {
+  recipe?(config: C): Recipe;
+  measurements: Readonly<Record<string, { version?: number; run: Measuring<C> }>>;
+}
+
+/** Smaller trainings and samples than an experiment's own, to see that it runs; and where things are. */
+export interface NanoOptions {
+  steps?: number;
+  sizes?: Sizes;
+  seeds?: readonly number[];
+  foundation?: string;
+}
+
+/**
+ * A sweep whose trials train nano, each its own recipe, and measure it. Stages that recipes have in common are trained once, in the sweep's shared
+ * folder. A trial is named by its recipe, the foundation and the code that trains; a measurement also by the code that measures.
+ */
+export function nanoSweep<C extends Config>(experiment: NanoExperiment<C>, options: NanoOptions = {}): Sweep<C> {
+  const { recipe = () => ({}), measurements, ...declared } = experiment;
+  const { steps, sizes = fullSizes, foundation = join(packageRoot(), 'data/foundation'), seeds = declared.seeds } = options;
+
+  const measure = (name: string): Measure<C> => ({
+    version: measurements[name].version ?? 1,
+    identity: { sizes, evaluation: codeVersion(['eval']) },
+    async run(config, _seed, context) {
+      await useBackend();
+      const trained = readJson<{ stage: string }>(modelFile(context));
+      if (!trained) throw new Error(`${context.folder} names no trained model. Delete the folder to have the trial trained again.`);
+      const subject = openNano(join(stagesFolder(context), trained.stage), recipe(config).config);
+      try {
+        return (await measurements[name].run(subject, config, { sizes, foundation, signal: context.signal })).map(withoutSamples);
+      } finally {
+        subject.dispose();
+      }
+    },
+  });
+
+  return {
+    ...declared,
+    seeds,
+    identity: () => ({ foundation: foundationHash(foundation), code: codeVersion(), ...(steps === undefined ? {} : { steps }) }),
+    recipe: (config) => recipe(config),
+    async train(config, seed, context) {
+      const { engine, threads } = await useBackend();
+      context.log(`Computing on ${engine}, ${threads} threads.`);
+      const { config: model, changes, last = 'sft', seed: fixed } = recipe(config);
+      const graph = stageGraph({ folder: stagesFolder(context), foundation, signal: context.signal, changes, config: model, ...(steps === undefined ? {} : { steps }) });
+      const folder = await graph.stage(last, { seed: fixed ?? seed });
+      writeTextAtomically(modelFile(context), JSON.stringify({ stage: basename(folder) }));
+    },
+    measurements: Object.fromEntries(Object.keys(measurements).map((name) => [name, measure(name)])),
+  };
+}
+
+const stagesFolder = ({ shared }: TrialContext) => join(shared, 'stages');
+const modelFile = ({ folder }: TrialContext) => join(folder, 'model.json');
+
+/** A record keeps summaries; a value for each of hundreds of pictures or questions would make it unreadable. */
+function withoutSamples(measured: Measurement): Measurement {
+  const { details, ...rest } = measured;
+  const kept = details === undefined ? undefined : (prune(details) as object);
+  return kept === undefined || Object.keys(kept).length === 0 ? rest : { ...rest, details: kept };
+}
+
+function prune(value: unknown): unknown {
+  if (Array.isArray(value)) return value.length > 32 ? undefined : value.map(prune);
+  if (ArrayBuffer.isView(value)) return undefined;
+  if (value && typeof value === 'object') return Object.fromEntries(Object.entries(value).flatMap(([key, child]) => (prune(child) === undefined ? [] : [[key, prune(child)]])));
+  return value;
+}

@@ -1,0 +1,54 @@
+import { compare, type ComparisonTable } from './comparison.js';
+import { type PaperValue, paperValues } from './paper.js';
+import type { CellState, PaperComparison, TableRow } from './tables.js';
+import type { TrialRecord } from './trial.js';
+
+/** What of one table of the paper a sweep of this project answers. */
+export interface DeclaredTable extends ComparisonTable {
+  /** Names of the sweeps whose records count. The first of them that has any is taken, so that no number is counted twice. */
+  sweeps: readonly string[];
+}
+
+/** Tables that hold settings of a training: there is nothing to measure. */
+const settingTables = ['table13_training_recipe', 'released_code_settings'];
+
+/**
+ * One table of the paper in full, each printed value a row, with this project's counterpart beside it where one is declared and its sweep was
+ * run. Nothing is left out: a value without a counterpart says that it was not run.
+ */
+export function paperComparison(name: string, declared: readonly DeclaredTable[], records: readonly TrialRecord[]): PaperComparison {
+  const printed = paperValues(name);
+  const compared = declared.filter(({ paperTable }) => paperTable === name).map((table) => ({ table, made: compare(table, recordsOf(table, records)) }));
+  const placed = new Map<PaperValue, TableRow>();
+  const further: TableRow[] = [];
+  for (const { table, made } of compared) {
+    table.counterparts.forEach(({ paper }, i) => {
+      const value = paper && printed.find((each) => Object.entries(paper).every(([key, wanted]) => each[key as keyof PaperValue] === wanted));
+      const row = made.rows[i];
+      if (!value) further.push(row);
+      else if (placed.has(value)) throw new Error(`${name}: "${row.label}" and another counterpart stand for one printed value. Name method, benchmark and metric.`);
+      else placed.set(value, { ...row, label: labelOf(value), metric: value.metric === row.metric ? row.metric : `${value.metric}; here ${row.metric}` });
+    });
+  }
+  const state: CellState = settingTables.includes(name) ? 'setting, not a result' : 'not run';
+  const rows = printed.map((value): TableRow => placed.get(value) ?? { label: labelOf(value), metric: value.metric, paper: { value: value.value, confidence: value.confidence }, state });
+  return {
+    title: titleOf(name, printed),
+    paperModel: 'as printed',
+    projectModel: compared[0]?.table.projectModel ?? 'nano',
+    rows: [...rows, ...further],
+    notes: compared.flatMap(({ table, made }) => [...made.notes.map((note) => (compared.length > 1 ? `${table.title}: ${note}` : note))]),
+  };
+}
+
+function recordsOf({ sweeps }: DeclaredTable, records: readonly TrialRecord[]): TrialRecord[] {
+  const name = sweeps.find((each) => records.some(({ sweep }) => sweep === each));
+  return records.filter(({ sweep }) => sweep === name);
+}
+
+const labelOf = ({ method, benchmark }: PaperValue): string => (benchmark ? `${method}, ${benchmark}` : method);
+
+function titleOf(name: string, [first]: readonly PaperValue[]): string {
+  const words = name.replace(/^table\d+[a-z]?_/, '').replaceAll('_', ' ');
+  return /^table/.test(name) ? `${first.table}: ${words}` : words;
+}
