@@ -9,7 +9,6 @@ declare module 'jstat' {
       normal: Distribution<[mean: number, std: number]>;
       studentt: Distribution<[degrees: number]>;
       noncentralt: { cdf(x: number, degrees: number, noncentrality: number): number };
-      binomial: { cdf(x: number, trials: number, probability: number): number };
     };
   };
   export default jstat;

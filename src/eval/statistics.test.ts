@@ -21,6 +21,8 @@ describe('statistics', () => {
     close(mcnemarTest(10, 2), 0.03857421875);
     assert.equal(mcnemarTest(0, 0), 1);
     assert.equal(mcnemarTest(3, 3), 1);
+    close(mcnemarTest(60, 0) / 2 ** -59, 1, 1e-9);
+    assert.ok(mcnemarTest(2000, 1800) > 0.001 && mcnemarTest(2000, 1800) < 0.0013);
   });
 
   test("adjust by Holm's steps and keep the order", () => {

@@ -2,7 +2,7 @@ import jstat from 'jstat';
 import { random } from '../core/random.js';
 import type { Interval } from './protocol.js';
 
-const { normal, studentt, noncentralt, binomial } = jstat.jStat;
+const { normal, studentt, noncentralt } = jstat.jStat;
 
 /** Statistics of scores: what varies is always said, and a test is exact where counting can make it so. */
 
@@ -142,7 +142,14 @@ export function signFlipTest(a: readonly number[], b: readonly number[], seed = 
 export function mcnemarTest(onlyA: number, onlyB: number): number {
   const n = onlyA + onlyB;
   if (![onlyA, onlyB].every((count) => Number.isInteger(count) && count >= 0)) throw new Error(`mcnemarTest: expected two counts, found ${onlyA} and ${onlyB}.`);
-  return n === 0 ? 1 : Math.min(1, 2 * binomial.cdf(Math.min(onlyA, onlyB), n, 0.5));
+  // P(X <= the smaller count) for n fair coins, each term from the one before; in logarithms, for 2^-n may underflow.
+  let logTerm = -n * Math.LN2;
+  let tail = Math.exp(logTerm);
+  for (let k = 1; k <= Math.min(onlyA, onlyB); k++) {
+    logTerm += Math.log((n - k + 1) / k);
+    tail += Math.exp(logTerm);
+  }
+  return Math.min(1, 2 * tail);
 }
 
 /** Holm's step-down adjusted p values, in the order given (Holm 1979). */

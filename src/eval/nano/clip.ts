@@ -1,12 +1,15 @@
 import * as tf from '@tensorflow/tfjs';
 import { clipPreprocessing, imageTensor, type RgbImage } from '../../core/images.js';
-import { cells, concepts, paintedStyles, type Style } from '../../data/emoji.js';
-import { renderScene } from '../../data/scenes.js';
+import { random } from '../../core/random.js';
+import { caption } from '../../data/captions.js';
+import { cells, paintedStyles, type Style } from '../../data/emoji.js';
+import { renderScene, sceneWith, type Scene } from '../../data/scenes.js';
 import type { Axis, Split } from '../../data/types.js';
 import { clipImageEmbeds, clipTextEmbeds, clipTextTokens, type ClipConfig, type ClipParams } from '../../models/clip/index.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
 import { measurement, type Measurement } from '../protocol.js';
 import { mcnemarTest, wilson } from '../statistics.js';
+import { defaultTestSet } from './comprehension.js';
 
 /** A CLIP that compares pictures and texts. Where this project trained it, its name says so: it has seen the training pictures. */
 export interface ClipJudge {
@@ -35,47 +38,61 @@ function inBatches<T>(items: readonly T[], dim: number, embed: (batch: readonly 
 }
 
 export interface Retrieval {
-  /** Pictures in unseen cells found among the same objects in another style, by CLIP and by raw pixels. */
-  readonly clip: number;
-  readonly pixels: number;
-  /** Exact McNemar test of the two. */
-  readonly p: number;
-  /** The right name among all names. */
-  readonly textTop1: number;
+  /** Share of scenes whose own full caption is the most similar of all captions: object, style and ground help alike. */
+  readonly caption: number;
+  /** Which concept is it, with all else equal? The nearest of captions that differ in the concept alone. */
+  readonly conceptByText: number;
+  /** The nearest picture in the styles of training, by CLIP's picture embedding. */
+  readonly conceptByImages: number;
+  /** The same by raw pixels: what needs no learning. */
+  readonly conceptByPixels: number;
+  /** Exact McNemar tests of the two against raw pixels. */
+  readonly textP: number;
+  readonly imagesP: number;
   readonly chance: number;
 }
 
 /**
- * Retrieval across styles: each query is a picture of an unseen (concept, style) cell, the gallery holds the same concepts in another style. CLIP has to
- * know the object; raw pixels have to be alike. The value is CLIP's top-1 accuracy.
+ * What a CLIP makes of pictures in unseen (concept, style) cells, one for each concept. The value is caption retrieval, which it was trained for; the details
+ * ask for the concept alone, in three ways, of which one is raw pixels.
  */
-export function measureRetrieval(clip: ClipJudge, { count = 200, split = 'test' as Split, axis = 'cell' as Axis } = {}): Measurement<Retrieval> {
+export function measureRetrieval(clip: ClipJudge, { count = 200, split = 'test' as Split, axis = 'cell' as Axis, seed = defaultTestSet.seed } = {}): Measurement<Retrieval> {
   const side = clip.config.vision.imageSize;
-  const known = new Map(concepts().map((concept) => [concept.name, concept]));
-  const queries = [...new Map(cells(split, axis).filter(({ concept }) => concept.isCore).map((cell) => [cell.concept.component, cell])).values()].slice(0, count);
-  const pairs = queries.flatMap(({ concept, style }) => {
-    const other = paintedStyles.find((each) => each !== style && known.get(concept.name)!.icons[each]);
-    return other ? [{ name: concept.name, query: render(concept.name, style, side), gallery: render(concept.name, other, side) }] : [];
-  });
-  const n = pairs.length;
+  const unseen = new Map(cells(split, axis).filter(({ concept }) => concept.isCore).map((cell) => [cell.concept.component, cell]));
+  const queries = [...unseen.values()].slice(0, count).map(({ concept, style }) => ({ concept, style, scene: plain(concept.name, style), others: paintedStyles.filter((each) => each !== style && concept.icons[each]) }));
+  const asked = queries.filter(({ others }) => others.length > 0);
+  const n = asked.length;
   if (n < 2) throw new Error(`Retrieval needs at least 2 objects in two styles, found ${n} in split "${split}", axis "${axis}".`);
-  const nearest = (query: Float32Array, gallery: Float32Array) => top1(query, gallery, n);
-  const pixels = (which: 'query' | 'gallery') => centred(pairs.map((pair) => Float32Array.from(pair[which].data)));
-  const byClip = nearest(embedPictures(clip, pairs.map(({ query }) => query)), embedPictures(clip, pairs.map(({ gallery }) => gallery)));
-  const byPixels = nearest(pixels('query'), pixels('gallery'));
-  const byText = nearest(embedPictures(clip, pairs.map(({ query }) => query)), embedTexts(clip, pairs.map(({ name }) => name)));
-  const hits = (found: readonly boolean[]) => found.filter(Boolean).length;
+  const draw = (scene: Scene): RgbImage => ({ width: side, height: side, data: renderScene(scene, side) });
+  const shown = asked.map(({ scene }) => draw(scene));
+  const gallery = asked.flatMap(({ concept, others }, owner) => others.map((style) => ({ owner, picture: draw(plain(concept.name, style)) })));
+  const owners = gallery.map(({ owner }) => owner);
+
+  // Scenes as training has them: other grounds, sizes and places.
+  const scenes = asked.map(({ concept, style }, i) => sceneWith(random(seed, 'retrieval', i), 'single', [{ concept, style }], { split, axis }) ?? plain(concept.name, style));
+  const own = asked.map((_, i) => i);
+  const byCaption = nearest(embedPictures(clip, scenes.map(draw)), embedTexts(clip, scenes.map((scene) => caption(scene, 'full'))), own, n);
+
+  const embedded = embedPictures(clip, shown);
+  const byText = nearest(embedded, embedTexts(clip, asked.map(({ scene }) => caption(scene, 'ground'))), own, n);
+  const byImage = nearest(embedded, embedPictures(clip, gallery.map(({ picture }) => picture)), owners, n);
+  const pixels = centred([...shown, ...gallery.map(({ picture }) => picture)].map(({ data }) => Float32Array.from(data)));
+  const byPixels = nearest(pixels.subarray(0, n * side * side * 3), pixels.subarray(n * side * side * 3), owners, n);
+
+  const share = (found: readonly boolean[]) => found.filter(Boolean).length / n;
   const only = (a: readonly boolean[], b: readonly boolean[]) => a.filter((hit, i) => hit && !b[i]).length;
+  const against = (found: readonly boolean[]) => mcnemarTest(only(found, byPixels), only(byPixels, found));
   return measurement({
-    metric: 'clip-retrieval', value: hits(byClip) / n, n, ci: wilson(hits(byClip), n, 0.95, 'pictures'),
-    protocol: { dataset: 'emoji world, single objects', split: `${split}, new ${axis}`, size: n, extractor: clip.name, evaluation: 'top-1 across styles, cosine' },
-    details: { clip: hits(byClip) / n, pixels: hits(byPixels) / n, p: mcnemarTest(only(byClip, byPixels), only(byPixels, byClip)), textTop1: hits(byText) / n, chance: 1 / n },
+    metric: 'clip-retrieval', value: share(byCaption), n, ci: wilson(byCaption.filter(Boolean).length, n, 0.95, 'pictures'),
+    protocol: { dataset: 'emoji world, single objects', split: `${split}, new ${axis}`, size: n, extractor: clip.name, testSeed: seed, captionPolicy: 'full caption', evaluation: 'top-1 caption, cosine' },
+    details: {
+      caption: share(byCaption), conceptByText: share(byText), conceptByImages: share(byImage), conceptByPixels: share(byPixels), textP: against(byText), imagesP: against(byImage), chance: 1 / n,
+    },
   });
 }
 
-const render = (concept: string, style: Style, side: number): RgbImage => ({
-  width: side, height: side, data: renderScene({ kind: 'single', ground: 'white', objects: [{ concept, style, x: 1, y: 1, size: 30 }] }, side),
-});
+/** One large object on white, where pictures of one concept differ by their style alone. */
+const plain = (concept: string, style: Style): Scene => ({ kind: 'single', ground: 'white', objects: [{ concept, style, x: 1, y: 1, size: 30 }] });
 
 /** Rows less their common mean, at unit length: cosine of what tells pictures apart. */
 function centred(rows: readonly Float32Array[]): Float32Array {
@@ -91,16 +108,16 @@ function centred(rows: readonly Float32Array[]): Float32Array {
   return out;
 }
 
-/** Whether the most similar gallery row is the query's own. Rows are unit vectors. */
-function top1(queries: Float32Array, gallery: Float32Array, n: number): boolean[] {
+/** Whether the most similar gallery row belongs to the query. Rows are unit vectors; `owners` gives each gallery row's query. */
+function nearest(queries: Float32Array, gallery: Float32Array, owners: readonly number[], n: number): boolean[] {
   const dim = queries.length / n;
   return Array.from({ length: n }, (_, q) => {
     let best = -1;
     let highest = -Infinity;
-    for (let g = 0; g < n; g++) {
+    for (let g = 0; g < owners.length; g++) {
       let product = 0;
       for (let c = 0; c < dim; c++) product += queries[q * dim + c] * gallery[g * dim + c];
-      if (product > highest) [best, highest] = [g, product];
+      if (product > highest) [best, highest] = [owners[g], product];
     }
     return best === q;
   });
