@@ -16,8 +16,10 @@ const commands: Record<string, () => Promise<{ default: Command }>> = {
   kernel: () => import('./kernel.js'),
   notebook: () => import('./notebook.js'),
   parity: () => import('./parity.js'),
+  plot: () => import('./plot.js'),
   start: () => import('./start.js'),
   sweep: () => import('./sweep.js'),
+  table: () => import('./table.js'),
   train: () => import('./train.js'),
 };
 

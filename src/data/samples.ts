@@ -22,7 +22,7 @@ export function toSample(
   { mode, seed = 0, template = nanoTemplate, ...options }: SampleOptions,
 ): Sequence<ImageRef> {
   if ('caption' in record) {
-    const isRead = mode === 'joint' ? random(seed, 'direction', record.id).uniform() >= 0.5 : mode === 'comprehension';
+    const isRead = mode === 'joint' ? (record.direction ? record.direction === 'read' : random(seed, 'direction', record.id).uniform() >= 0.5) : mode === 'comprehension';
     const text = encode(record.caption);
     return isRead ? imageToText(record.image, text, config) : textToImage(text, record.image, config);
   }

@@ -21,6 +21,8 @@ export interface Pair {
   id: string;
   image: ImageRef;
   caption: string;
+  /** Whether a joint stage reads or draws the picture. Default: a fair coin. */
+  direction?: 'read' | 'draw';
 }
 
 /** One picture of an MMC4 document. It stands after the sentence at `matched_text_index`. */

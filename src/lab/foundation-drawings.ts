@@ -11,26 +11,37 @@ import { clipTextStates, clipTextTokens } from '../models/clip/index.js';
 import { decodeLatents, sample, scheduler, seededNoise, unet, type UNetParams, type VaeParams } from '../models/diffusion/index.js';
 import { previewSampler } from '../train/foundation/unet.js';
 
+export interface TextDrawingOptions {
+  count: number;
+  steps?: number;
+  guidanceScale?: number;
+  /** Number of the first prompt. */
+  first?: number;
+  /** Whether to draw the empty prompt too, from the same noise. */
+  unprompted?: boolean;
+  signal?: AbortSignal;
+}
+
 /**
  * Pictures of the foundation's text-conditioned U-Net, which stands for Stable Diffusion, for the prompts that DreamLLM is asked to draw. Its guidance is
  * Stable Diffusion's: away from the empty text, for which it was trained.
  */
 export async function drawFromText(
   { unet: params, vae, judge }: { unet: UNetParams; vae: VaeParams; judge: ClipJudge },
-  { count, steps = 20, guidanceScale = 3, signal }: { count: number; steps?: number; guidanceScale?: number; signal?: AbortSignal },
+  { count, steps = 20, guidanceScale = 3, first = 0, unprompted: withUnprompted = true, signal }: TextDrawingOptions,
 ): Promise<Drawings> {
   const { split, axis, seed } = defaultTestSet;
   const side = nano.imageSize;
-  const scenes = Array.from({ length: count }, (_, i) => sceneAt(seed, i, { split, axis, kinds: { single: 1 } }));
+  const scenes = Array.from({ length: count }, (_, i) => sceneAt(seed, first + i, { split, axis, kinds: { single: 1 } }));
   const prompts = scenes.map((scene) => caption(scene, 'full'));
   const drawn: RgbImage[] = [];
   const unprompted: RgbImage[] = [];
   const batchSize = 32;
   for (let start = 0; start < count; start += batchSize) {
     const rows = prompts.slice(start, start + batchSize);
-    const seeds = rows.map((_, i) => deriveSeed(seed, 'drawing', start + i));
+    const seeds = rows.map((_, i) => deriveSeed(seed, 'drawing', first + start + i));
     drawn.push(...(await paint(rows, seeds, guidanceScale)));
-    unprompted.push(...(await paint(rows.map(() => ''), seeds, 1)));
+    if (withUnprompted) unprompted.push(...(await paint(rows.map(() => ''), seeds, 1)));
   }
   return {
     scenes, prompts, drawn, unprompted,

@@ -9,6 +9,7 @@ import type { TrainingRecord } from '../data/samples.js';
 /** The endless lists of the emoji world, by the names that nano's stages mix them under. */
 const generators: Record<string, (seed: number, index: number) => TrainingRecord> = {
   pairs: (seed, index) => pairAt(seed, index, { split: 'train' }),
+  'creation-pairs': (seed, index) => ({ ...pairAt(seed, index, { split: 'train' }), direction: 'draw' }),
   // Noise of the web: a picture with the caption of another one.
   'mismatched-pairs': (seed, index) => ({ ...pairAt(seed, index, { split: 'train' }), caption: pairAt(seed, index + 1, { split: 'train' }).caption }),
   documents: (seed, index) => documentAt(seed, index, { split: 'train' }),

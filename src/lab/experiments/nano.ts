@@ -44,7 +44,8 @@ export interface NanoOptions {
  * folder. A trial is named by its recipe, the foundation and the code that trains; a measurement also by the code that measures.
  */
 export function nanoSweep<C extends Config>(experiment: NanoExperiment<C>, options: NanoOptions = {}): Sweep<C> {
-  const { recipe = () => ({}), measurements, ...declared } = experiment;
+  const { recipe: recipeOf, measurements, ...declared } = experiment;
+  const recipe = (config: C): Recipe => recipeOf?.(config) ?? {};
   const { steps, sizes = fullSizes, foundation = join(packageRoot(), 'data/foundation'), seeds = declared.seeds } = options;
 
   const measure = (name: string): Measure<C> => ({
