@@ -132,6 +132,29 @@ describe('loss', () => {
     assert.ok(Math.abs(minSnrWeight({ ...schedule, predictionType: 'v_prediction' }, 100, 5) - 5 / 9.45389) < 1e-5);
   });
 
+  test('has an alignment part only where it is weighed, and then pulls the condition towards what CLIP sees', () => {
+    const batch = collate([document], config.tokens);
+    const inputs = pixels(batch, config, { alignment: true });
+    const encoded = encodeImages(params, config, batch, inputs);
+    const side = latentSize(config);
+    const draws = drawDiffusion([2, side, side, 4], config, releasedObjective, 7);
+    const objective = { ...releasedObjective, weights: { lm: 0, diffusion: 0, alignment: 2 } };
+    const { value, grads } = valueAndGrads(() => dreamLoss(params, config, encoded, draws, objective).loss, select(params, ['stable_diffusion_head.projector']));
+    const alignment = () => tf.tidy(() => dreamLoss(params, config, encoded, draws, objective).alignment!.dataSync()[0]);
+    const before = alignment();
+    close([value.dataSync()[0]], [2 * before]);
+    const weight = flatten(params).get('stable_diffusion_head.projector.projector.weight')!;
+    const original = weight.clone();
+    weight.assign(tf.tidy(() => weight.sub([...grads.values()][0].mul(1e-2))));
+    assert.ok(alignment() < before);
+    weight.assign(original);
+    assert.equal(tf.tidy(() => dreamLoss(params, config, encoded, draws, releasedObjective).alignment), undefined);
+    const bare = { ...encoded, alignTargets: undefined };
+    assert.throws(() => tf.tidy(() => dreamLoss(params, config, bare, draws, objective).loss), /no targets for it/);
+    tf.dispose([value, original, draws.noise, encoded.alignTargets!, inputs.images!, inputs.dreamImages!, inputs.aligned!, ...grads.values()]);
+    release(encoded);
+  });
+
   test('reaches the trainable parts through the frozen U-Net, and leaks nothing', () => {
     const encoded = encode([document]);
     const side = latentSize(config);

@@ -16,6 +16,8 @@ export interface EncodedBatch extends TokenBatch {
   features: tf.Tensor3D | null;
   /** Scaled latents of the pictures that are drawn, [images, height, width, channels]; null without any. */
   latents: tf.Tensor4D | null;
+  /** Mean CLIP patch of the pictures that are drawn, [images, width]; only for the alignment loss. */
+  alignTargets?: tf.Tensor2D | null;
 }
 
 /** Pictures as inputs of the two encoders. */
@@ -24,10 +26,15 @@ export interface Pixels {
   images: tf.Tensor4D | null;
   /** [images, size, size, 3] in [-1, 1] for the autoencoder, or null. */
   dreamImages: tf.Tensor4D | null;
+  /** The pictures that are drawn as CLIP takes them; only for the alignment loss. */
+  aligned?: tf.Tensor4D | null;
 }
 
-export function pixels({ images, dreamImages }: Pick<Collated<RgbImage>, 'images' | 'dreamImages'>, { vision, imageSize }: DreamConfig): Pixels {
+export function pixels(
+  { images, dreamImages }: Pick<Collated<RgbImage>, 'images' | 'dreamImages'>, { vision, imageSize }: DreamConfig, { alignment = false } = {},
+): Pixels {
   return {
+    ...(alignment ? { aligned: dreamImages.length ? imageTensor(dreamImages, clipPreprocessing(vision.imageSize)) : null } : {}),
     images: images.length ? imageTensor(images, clipPreprocessing(vision.imageSize)) : null,
     dreamImages: dreamImages.length ? imageTensor(dreamImages, diffusionPreprocessing(imageSize)) : null,
   };
@@ -37,12 +44,13 @@ export function pixels({ images, dreamImages }: Pick<Collated<RgbImage>, 'images
  * Runs the frozen encoders, before gradients are taken. `posteriorNoise` from N(0, 1) in the shape of the latents draws from the autoencoder's
  * posterior; without it latents are its mean.
  */
-export function encodeImages(p: DreamParams, config: DreamConfig, tokens: TokenBatch, { images, dreamImages }: Pixels, posteriorNoise?: tf.Tensor4D): EncodedBatch {
+export function encodeImages(p: DreamParams, config: DreamConfig, tokens: TokenBatch, { images, dreamImages, aligned }: Pixels, posteriorNoise?: tf.Tensor4D): EncodedBatch {
   const features = images && imageFeatures(p, images, config);
   const latents =
     dreamImages && tf.tidy(() => drawLatents(encode(p.stable_diffusion_head.vae, dreamImages, config.vae), config.vae, posteriorNoise));
+  const alignTargets = aligned && tf.tidy(() => imageFeatures(p, aligned, config).mean<tf.Tensor2D>(1));
   const { batch, tokens: length, tokenIds, labels, mask, imageStarts, dreamStarts } = tokens;
-  return { batch, tokens: length, tokenIds, labels, mask, imageStarts, dreamStarts, features, latents };
+  return { batch, tokens: length, tokenIds, labels, mask, imageStarts, dreamStarts, features, latents, ...(aligned === undefined ? {} : { alignTargets }) };
 }
 
 /** Embeddings of a batch with queries and projected features in place. [batch, tokens, dim] */

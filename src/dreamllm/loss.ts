@@ -47,6 +47,8 @@ export interface Losses {
   loss: tf.Scalar;
   lm: tf.Scalar;
   diffusion: tf.Scalar;
+  /** Only where the objective weighs it. */
+  alignment?: tf.Scalar;
 }
 
 /**
@@ -55,13 +57,19 @@ export interface Losses {
  */
 export function dreamLoss(p: DreamParams, config: DreamConfig, batch: EncodedBatch, draws: DiffusionDraws | null, objective: Objective): Losses {
   return tf.tidy(() => {
+    const { weights, scale } = objective;
     const states = forwardStates(p, config, batch);
     const lm = languageLoss(p, states, batch.labels);
-    const diffusion = diffusionLoss(p, config, states, batch, draws, objective);
-    const { weights, scale } = objective;
-    const divisor = { none: 1, l1_norm: weights.lm + weights.diffusion, l2_norm: Math.hypot(weights.lm, weights.diffusion) }[scale];
-    const sum: tf.Scalar = lm.mul(weights.lm).add(diffusion.mul(weights.diffusion));
-    return { loss: sum.div<tf.Scalar>(divisor), lm, diffusion };
+    if (batch.latents && !draws) throw new Error('dreamLoss: the batch has pictures to draw, so it needs draws (drawDiffusion).');
+    const terms = batch.latents && draws ? diffusionTerms(p, config, states, batch, draws, objective) : null;
+    const diffusion = terms && draws ? denoisingLoss(terms, config, draws, objective) : tf.scalar(0);
+    const alignment = weights.alignment ? (terms ? alignmentLoss(terms.condition, batch.alignTargets) : tf.scalar(0)) : undefined;
+
+    const each = [weights.lm, weights.diffusion, weights.alignment ?? 0];
+    const divisor = { none: 1, l1_norm: each.reduce((a, b) => a + b), l2_norm: Math.hypot(...each) }[scale];
+    const two: tf.Scalar = lm.mul(weights.lm).add(diffusion.mul(weights.diffusion));
+    const sum: tf.Scalar = alignment ? two.add(alignment.mul(weights.alignment!)) : two;
+    return { loss: sum.div<tf.Scalar>(divisor), lm, diffusion, ...(alignment ? { alignment } : {}) };
   });
 }
 
@@ -88,17 +96,23 @@ export interface DiffusionTerms {
   prediction: tf.Tensor4D;
 }
 
-/** The denoising loss of the pictures of a batch (Ho et al. 2020, eq. 14; min-SNR: Hang et al. 2023); 0 without any. */
-export function diffusionLoss(
-  p: DreamParams, config: DreamConfig, states: tf.Tensor3D, batch: EncodedBatch, draws: DiffusionDraws | null, objective: Objective,
-): tf.Scalar {
-  if (!batch.latents) return tf.scalar(0);
-  if (!draws) throw new Error('dreamLoss: the batch has pictures to draw, so it needs draws (drawDiffusion).');
-  const { prediction, target } = diffusionTerms(p, config, states, batch, draws, objective);
+/** The denoising loss (Ho et al. 2020, eq. 14; min-SNR: Hang et al. 2023). */
+export function denoisingLoss({ prediction, target }: DiffusionTerms, config: DreamConfig, { timesteps }: DiffusionDraws, { snrGamma }: Objective): tf.Scalar {
   const squared = prediction.sub<tf.Tensor4D>(target).square();
-  if (objective.snrGamma === undefined) return squared.mean();
+  if (snrGamma === undefined) return squared.mean();
   const schedule = noiseSchedule(config.sampler);
-  return squared.mean<tf.Tensor1D>([1, 2, 3]).mul(tf.tensor1d(draws.timesteps.map((t) => minSnrWeight(schedule, t, objective.snrGamma!)))).mean();
+  return squared.mean<tf.Tensor1D>([1, 2, 3]).mul(tf.tensor1d(timesteps.map((t) => minSnrWeight(schedule, t, snrGamma)))).mean();
+}
+
+/**
+ * Pulls the condition towards CLIP's view of the picture, as earlier models do and DreamLLM does not: the paper's Table 3 has it as an ablation, where
+ * training collapses. The paper gives no formula; this is the squared distance of the means over queries and over patches.
+ * condition [images, queries, dim], targets [images, dim].
+ */
+export function alignmentLoss(condition: tf.Tensor3D, targets: tf.Tensor2D | null | undefined): tf.Scalar {
+  if (!targets) throw new Error('The objective weighs alignment, but the batch has no targets for it. Make its pixels with { alignment: true }.');
+  if (targets.shape[1] !== condition.shape[2]) throw new Error(`Alignment needs a condition as wide as CLIP (${targets.shape[1]}), found ${condition.shape[2]}.`);
+  return condition.mean<tf.Tensor2D>(1).sub(targets).square().mean();
 }
 
 /**

@@ -15,7 +15,8 @@ export interface Stage {
   data: Readonly<Record<string, number>>;
   /** Prefixes of the parameters that train. Everything else is frozen. */
   trainable: readonly string[];
-  lossWeights: { lm: number; diffusion: number };
+  /** `alignment` is the CLIP alignment loss of the paper's Table 3, which no recipe uses. */
+  lossWeights: { lm: number; diffusion: number; alignment?: number };
   schedule: Schedule;
   /** Samples per optimizer step: `microBatchSize` at a time on each of `devices`. */
   microBatchSize: number;
@@ -161,10 +162,10 @@ export const nano: StageSet = {
   'i-gpt': {
     ...interleaved,
     data: { documents: 7, pairs: 10 },
-    schedule: warmupCosine(5e-4, 0.03),
-    microBatchSize: 8,
+    schedule: warmupCosine(1e-3, 0.03),
+    microBatchSize: 16,
     devices: 1,
-    length: { steps: 160 },
+    length: { steps: 130 },
     maxTokens: 256,
     newTokenRows: 'keep',
     randomFlip: false,
@@ -172,10 +173,10 @@ export const nano: StageSet = {
   sft: {
     ...instructions,
     data: { conversations: 80, 'instruct-documents': 20, pairs: 20 },
-    schedule: warmupCosine(4e-4, 0.03),
-    microBatchSize: 8,
+    schedule: warmupCosine(8e-4, 0.03),
+    microBatchSize: 16,
     devices: 1,
-    length: { steps: 160 },
+    length: { steps: 170 },
     maxTokens: 256,
     randomFlip: false,
   },
@@ -212,7 +213,7 @@ function describe(stage: Stage): Record<string, string> {
     data: Object.entries(stage.data).map(([name, size]) => `${name} ${size.toLocaleString('en')}`).join(', '),
     mode: stage.mode,
     trainable: stage.trainable.join(', '),
-    'loss weights': `lm ${stage.lossWeights.lm}, diffusion ${stage.lossWeights.diffusion}`,
+    'loss weights': Object.entries(stage.lossWeights).map(([name, weight]) => `${name} ${weight}`).join(', '),
     'learning rate': `${peak} ${shape}, warm-up ${warmupRatio}`,
     'batch size': `${batchSize(stage)} (${stage.microBatchSize} × ${stage.devices * stage.accumulation})`,
     length: 'epochs' in stage.length ? `${stage.length.epochs} ${stage.length.epochs === 1 ? 'epoch' : 'epochs'}` : `${stage.length.steps} steps`,

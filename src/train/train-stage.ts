@@ -129,8 +129,9 @@ export function stageTask(params: DreamParams, config: DreamConfig, preset: stri
     },
     loss(inputs) {
       const { batch, draws } = inputs as unknown as StageInputs;
-      const { loss, lm, diffusion } = dreamLoss(params, config, batch, draws, objective);
-      return { loss, lm, diffusion };
+      // A weight of 0 need not be computed through the U-Net and back; the loss is then logged as 0, and validation still measures it.
+      const isDrawn = objective.weights.diffusion > 0 || Boolean(objective.weights.alignment);
+      return { ...(isDrawn ? dreamLoss(params, config, batch, draws, objective) : dreamLoss(params, config, { ...batch, latents: null }, null, objective)) };
     },
   };
 }
@@ -162,9 +163,9 @@ export async function stageInputs(records: readonly TrainingRecord[], context: I
   const shape = [dreamImages.length, side, side, config.vae.latentChannels] as [number, number, number, number];
   const size = tf.util.sizeFromShape(shape);
   const posteriorNoise = size > 0 ? tf.tensor4d(random(seed, ...path, 'posterior').normals(size), shape) : undefined;
-  const inputs = pixels({ images, dreamImages }, config);
+  const inputs = pixels({ images, dreamImages }, config, { alignment: Boolean(objective.weights.alignment) });
   const batch = encodeImages(params, config, collated, inputs, posteriorNoise);
-  tf.dispose([inputs.images, inputs.dreamImages, posteriorNoise].filter((tensor) => tensor != null));
+  tf.dispose([inputs.images, inputs.dreamImages, inputs.aligned, posteriorNoise].filter((tensor) => tensor != null));
   return { batch, draws: size > 0 ? drawDiffusion(shape, config, objective, seed, ...path) : null };
 }
 

@@ -38,9 +38,9 @@ export function stageValidation(params: DreamParams, config: DreamConfig, settin
     const inputs = await stageInputs(records, { params, config, settings: { ...settings, seed: 0 }, tokenizer, objective, path: ['validation'] });
     const { batch, draws } = inputs;
     const evaluate = (timesteps: number[] | undefined) => {
-      const { loss, lm, diffusion } = dreamLoss(params, config, batch, draws && timesteps ? { ...draws, timesteps } : draws, objective);
-      const values = [lm, diffusion].map((part) => part.dataSync()[0]);
-      tf.dispose([loss, lm, diffusion]);
+      const losses = dreamLoss(params, config, batch, draws && timesteps ? { ...draws, timesteps } : draws, objective);
+      const values = [losses.lm, losses.diffusion].map((part) => part.dataSync()[0]);
+      tf.dispose(Object.values(losses));
       return values;
     };
     if (draws) {
