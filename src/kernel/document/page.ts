@@ -113,7 +113,7 @@ section.code { margin: 1.2rem 0; }
 .markdown code { background: #f0f1f4; padding: .1em .3em; border-radius: 3px; }
 .markdown pre code { background: none; padding: 0; }
 .k { color: #8250df; } .s { color: #0a5c36; } .n { color: #0550ae; } .c { color: #6a737d; font-style: italic; }
-.stderr { background: #fff6e5; } .error { background: #fff0f0; } .red { color: #b31d28; } .dim { color: #6a737d; }
+.stdout, .stderr { max-height: 30em; overflow-y: auto; } .stderr { background: #fff6e5; } .error { background: #fff0f0; } .red { color: #b31d28; } .dim { color: #6a737d; }
 .stale { color: #8a5300; background: #fff6e5; margin: .4rem 0; padding: .2rem .8rem; font-size: 14px; }
 table { border-collapse: collapse; margin: .5rem 0; font-size: 14px; } th, td { padding: .2rem .7rem; border-bottom: 1px solid #dde1e6; }
 caption { text-align: left; font-weight: 600; padding: .2rem .7rem; }
