@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { countParameters, specEntries, type Spec } from '../core/params.js';
+import { clipSpec } from '../models/clip/index.js';
+import { llamaSpec } from '../models/llama/index.js';
 import { NanoTokenizer, trainNanoTokenizer } from '../text/nano.js';
 import { latentSize, layoutConfig } from './config.js';
 import { imageBlockLength, pictureLength } from './layout.js';
 import { dreamSpec } from './model.js';
-import { dreamllm7b, micro, nano, preset } from './presets.js';
+import { dreamllm7b, micro, nano, nanoClip, nanoClipText, preset } from './presets.js';
 import { findSpecialTokens } from './special-tokens.js';
 
 describe('dreamllm-7b', () => {
@@ -86,10 +88,16 @@ describe('nano', () => {
     assert.equal(ids.dreamStart + offset, nano.tokens.dreamStart);
   });
 
-  test('is small, and keeps room for pictures and words', () => {
-    assert.ok(countParameters(dreamSpec(nano)) < 25e6);
+  test('has a foundation of at most 25 MB in float16', () => {
+    const { unet, vae } = dreamSpec(nano).stable_diffusion_head;
+    const parts: Spec[] = [llamaSpec(nano.language), clipSpec(nanoClip), unet, vae];
+    assert.ok(2 * parts.reduce((sum, part) => sum + countParameters(part), 0) <= 25e6);
+  });
+
+  test('draws what its U-Net was made for, and keeps room for pictures and words', () => {
     assert.equal(latentSize(nano), 8);
     assert.equal(pictureLength(layoutConfig(nano)), 36);
+    assert.equal(nano.unet.crossAttentionDim, nanoClipText.hiddenSize);
   });
 });
 
