@@ -1,12 +1,15 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { writeTextAtomically } from '../train/files.js';
 import { loadSweep } from '../lab/load-sweep.js';
 import { parseFailurePolicy, runLocally } from '../lab/local.js';
-import { collectRecords, describePlan, planSweep } from '../lab/plan.js';
-import { trials } from '../lab/sweep.js';
+import { collectRecords, describePlan, planSweep, type Plan } from '../lab/plan.js';
+import { planSeeds } from '../lab/pilot.js';
+import { readRecords } from '../lab/records.js';
+import { renderKubernetes, renderParallel } from '../lab/render-jobs.js';
+import { trials, type Sweep } from '../lab/sweep.js';
 import { failuresOf } from '../lab/trial.js';
-import { UsageError, type Command } from './command.js';
+import { UsageError, type Arguments, type Command } from './command.js';
 
 const command: Command = {
   name: 'sweep',
@@ -14,7 +17,15 @@ const command: Command = {
   usage: 'FILE --out DIR',
   options: {
     out: { type: 'string', help: 'folder of the sweep: trials, measurements, results.jsonl' },
-    executor: { type: 'string', help: 'local (default) or slurm' },
+    executor: { type: 'string', help: 'local (default) or slurm; parallel or kubernetes, which are written to --render' },
+    render: { type: 'string', help: 'file for the commands (GNU parallel) or the manifest (Kubernetes Indexed Job); nothing is run' },
+    image: { type: 'string', help: 'kubernetes: container image with this package at /opt/dreamllm' },
+    volume: { type: 'string', help: 'kubernetes: CLAIM:PATH, the shared volume and where pods see it; FILE and --out lie under PATH' },
+    pilot: { type: 'string', help: 'results.jsonl of a pilot: say what the planned seeds can show, run nothing' },
+    metric: { type: 'string', help: 'pilot: the metric' },
+    by: { type: 'string', help: 'pilot: the setting that is compared' },
+    against: { type: 'string', help: 'pilot: its value that others are compared with' },
+    difference: { type: 'string', help: 'pilot: a difference worth seeing; says how many seeds it takes' },
     workers: { type: 'string', help: 'worker processes, 1 by default' },
     'on-failure': { type: 'string', help: 'continue (default), stop or retry:N' },
     'dry-run': { type: 'boolean', help: 'print trials, cached ones and expected time, run nothing' },
@@ -25,7 +36,9 @@ const command: Command = {
     if (!file || more.length) throw new UsageError('sweep takes one FILE. See dreamllm sweep --help.');
     if (typeof values.out !== 'string') throw new UsageError('sweep needs --out DIR, the folder that holds its trials.');
     const executor = values.executor ?? 'local';
-    if (executor !== 'local' && executor !== 'slurm') throw new UsageError(`--executor: expected local or slurm, found "${String(executor)}".`);
+    if (!executors.includes(String(executor))) throw new UsageError(`--executor: expected ${executors.join(', ')}, found "${String(executor)}".`);
+    const isRendered = executor === 'parallel' || executor === 'kubernetes';
+    if (isRendered !== (values.render !== undefined)) throw new UsageError('--render FILE goes with --executor parallel or kubernetes, and they with it.');
     const workers = positive('--workers', values.workers ?? '1');
     const ttl = 1000 * positive('--ttl', values.ttl ?? '60');
     const policy = usage(() => parseFailurePolicy(String(values['on-failure'] ?? 'continue')));
@@ -33,6 +46,15 @@ const command: Command = {
     const sweep = await loadSweep(file);
     const out = resolve(values.out);
     const plan = planSweep(sweep, out, workers);
+    if (typeof values.pilot === 'string') {
+      console.log(seedsFromPilot(sweep, values).join('\n'));
+      return 0;
+    }
+    if (typeof values.render === 'string') {
+      writeFileSync(values.render, render(String(executor), sweep, plan, { file: resolve(file), out, workers, attempts: policy.kind === 'retry' ? policy.times + 1 : 1, ttl }, values));
+      console.log(`${plan.trials.length - plan.finished.length} trials in ${values.render}`);
+      return 0;
+    }
     if (values['dry-run']) {
       console.log(values.json ? JSON.stringify(summary(plan)) : describePlan(sweep, plan, workers));
       return 0;
@@ -62,6 +84,25 @@ const command: Command = {
     return succeeded ? 0 : 1;
   },
 };
+
+const executors = ['local', 'slurm', 'parallel', 'kubernetes'];
+
+function render(executor: string, sweep: Sweep, plan: Plan, order: { file: string; out: string; workers: number; attempts: number; ttl: number }, { image, volume }: Arguments['values']): string {
+  if (executor === 'parallel') return renderParallel(plan, order);
+  const [, volumeClaim, mountPath] = /^([^:]+):(\/.*)$/.exec(String(volume ?? '')) ?? [];
+  if (typeof image !== 'string' || !volumeClaim) throw new UsageError('kubernetes needs --image NAME and --volume CLAIM:PATH.');
+  const outside = [order.file, order.out].find((path) => !path.startsWith(mountPath));
+  if (outside) throw new UsageError(`${outside} does not lie under ${mountPath}, where pods see the volume. Render on a machine that has it mounted there.`);
+  return renderKubernetes(sweep, plan, { ...order, image, volumeClaim, mountPath });
+}
+
+function seedsFromPilot(sweep: Sweep, { pilot, metric, by, against, difference }: Arguments['values']): string[] {
+  if (typeof metric !== 'string' || typeof by !== 'string') throw new UsageError('--pilot needs --metric and --by, the setting that is compared.');
+  // Other settings stay at the sweep's base, so that one seed is one value.
+  const where = Object.fromEntries(Object.entries(sweep.base).filter(([key]) => key !== by));
+  const wanted = difference === undefined ? {} : { difference: positive('--difference', difference) };
+  return planSeeds(readRecords(String(pilot)), { metric, by, where, seeds: sweep.seeds.length, ...(typeof against === 'string' ? { against } : {}), ...wanted });
+}
 
 const summary = (plan: ReturnType<typeof planSweep>) => ({
   trials: plan.trials.map(({ hash, config, seed }) => ({ hash, config, seed })),

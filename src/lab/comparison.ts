@@ -47,7 +47,7 @@ export function compare({ title, paperTable, paperModel, projectModel, counterpa
       metric: counterpart.metric,
       ...(paper ? { paper: { value: paper.value, confidence: paper.confidence } } : {}),
       ...(values.size > 0 ? { project: summarise(values, protocols) } : {}),
-      state: counterpart.against ? state(values, paper, reference?.values, reference?.paper) : values.size > 0 ? 'reference row' : 'not run',
+      state: counterpart.against ? state(values, paper, reference?.values, reference?.paper) : values.size > 0 ? levelState(counterpart, found) : 'not run',
     };
   });
   const notes = [...[...protocols].map(([text, name]) => `protocol ${name}: ${text}`), ...found.flatMap((each) => unpairedNote(each, found))];
@@ -57,6 +57,12 @@ export function compare({ title, paperTable, paperModel, projectModel, counterpa
 interface Found {
   counterpart: Counterpart;
   values: ReadonlyMap<number, Measurement>;
+}
+
+/** A row that no difference is taken from: others are judged by it, or it stands for itself. */
+function levelState({ label, metric, paper }: Counterpart, all: readonly Found[]): CellState {
+  if (all.some(({ counterpart }) => counterpart.against === label && counterpart.metric === metric)) return 'reference row';
+  return paper ? 'level only, no trend' : 'paper value missing';
 }
 
 /** Says which seeds a judgement could not use, because only one of the two rows has them. */

@@ -1,7 +1,7 @@
 /** Tables that set the paper's numbers and this project's side by side, never in one column. */
 
 /** What a comparison says about one row. */
-export type CellState = 'reference row' | 'reproduced trend' | 'within noise' | 'contrary' | 'not run' | 'paper value missing' | 'setting, not a result';
+export type CellState = 'reference row' | 'reproduced trend' | 'within noise' | 'contrary' | 'not run' | 'paper value missing' | 'level only, no trend' | 'setting, not a result';
 
 /** A number of this project with what it takes to believe it. */
 export interface Measured {

@@ -91,7 +91,18 @@ function around(points: { x: number; y: number }[]): Box {
   return { x, y, width: Math.max(...xs) - x, height: Math.max(...ys) - y };
 }
 
-/** The box a browser's `getBBox` would give, in the element's own coordinates. Of transforms it follows translations. */
+/** A point through an SVG `transform` of translations and rotations, the last of which acts first. */
+function transformed(point: { x: number; y: number }, transform: string): { x: number; y: number } {
+  const steps = [...transform.matchAll(/(translate|rotate)\(([^)]*)\)/g)].reverse();
+  return steps.reduce(({ x, y }, [, kind, list]) => {
+    const [a = 0, b = 0, c = 0] = list.split(/[\s,]+/).filter(Boolean).map(Number);
+    if (kind === 'translate') return { x: x + (a || 0), y: y + (b || 0) };
+    const [sin, cos] = [Math.sin((a * Math.PI) / 180), Math.cos((a * Math.PI) / 180)];
+    return { x: b + (x - b) * cos - (y - c) * sin, y: c + (x - b) * sin + (y - c) * cos };
+  }, point);
+}
+
+/** The box a browser's `getBBox` would give, in the element's own coordinates. Of its children's transforms it follows translations and rotations. */
 export function boundingBox(element: SvgElement, fonts: Fonts): Box {
   const number = (name: string) => Number(element.getAttribute(name) ?? 0) || 0;
   switch (element.tagName.toLowerCase()) {
@@ -111,9 +122,9 @@ export function boundingBox(element: SvgElement, fonts: Fonts): Box {
       const corners = Array.from(element.children).flatMap((child) => {
         const box = boundingBox(child, fonts);
         if (box.width === 0 && box.height === 0) return [];
-        const [, dx = 0, dy = 0] = (/translate\(\s*([-\d.e]+)[\s,]*([-\d.e]+)?/.exec(child.getAttribute('transform') ?? '') ?? []).map(Number);
-        const [x, y] = [box.x + (dx || 0), box.y + (dy || 0)];
-        return [{ x, y }, { x: x + box.width, y: y + box.height }];
+        const [right, bottom] = [box.x + box.width, box.y + box.height];
+        const transform = child.getAttribute('transform') ?? '';
+        return [{ x: box.x, y: box.y }, { x: right, y: box.y }, { x: box.x, y: bottom }, { x: right, y: bottom }].map((corner) => transformed(corner, transform));
       });
       return corners.length > 0 ? around(corners) : { x: 0, y: 0, width: 0, height: 0 };
     }

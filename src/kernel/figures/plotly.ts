@@ -39,11 +39,21 @@ export function loadPlotly(): (figure: Figure, size: { width: number; height: nu
   window.eval(readFileSync(require.resolve('plotly.js/dist/plotly.min.js'), 'utf8'));
   const toImage = window.eval('(figure, options) => Plotly.toImage(JSON.parse(figure), options)') as (figure: string, options: object) => Promise<string>;
 
+  const restart = window.eval(repeatableNames) as () => void;
+
   return async (figure, { width, height }) => {
+    restart();
     const url = await toImage(JSON.stringify(figure), { format: 'svg', width, height });
     return withCrispCells(decodeURIComponent(url.slice(url.indexOf(',') + 1)));
   };
 }
+
+/** Plotly names clip paths and traces at random. The same numbers for each figure make equal figures equal files. */
+const repeatableNames = `(() => {
+  let state = 1;
+  Math.random = () => (state = (state * 48271) % 2147483647) / 2147483647;
+  return () => { state = 1; };
+})()`;
 
 function completeWindow(window: Window): void {
   const fonts = { regular: readFontMetrics(fontFiles.regular), bold: readFontMetrics(fontFiles.bold) };

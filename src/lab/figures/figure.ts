@@ -26,8 +26,8 @@ export function layout(title: string, x: string, y: string, more: Partial<Layout
     plot_bgcolor: '#ffffff',
     margin: { l: 64, r: 24, t: 48, b: 56 },
     colorway: [...colours],
-    xaxis: { title: { text: x }, gridcolor: '#e5e5e5', zerolinecolor: '#cccccc', automargin: true },
-    yaxis: { title: { text: y }, gridcolor: '#e5e5e5', zerolinecolor: '#cccccc', automargin: true },
+    xaxis: { title: { text: x, standoff: 10 }, gridcolor: '#e5e5e5', zerolinecolor: '#cccccc', automargin: true },
+    yaxis: { title: { text: y, standoff: 10 }, gridcolor: '#e5e5e5', zerolinecolor: '#cccccc', automargin: true },
     legend: { orientation: 'h', y: -0.25 },
     ...more,
   };

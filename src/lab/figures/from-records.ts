@@ -18,9 +18,9 @@ export function curveFromRecords(records: readonly TrialRecord[], { metric, x, b
   const groups = groupsOf(records, by ? [by, x] : [x], { metric, ...selection });
   const notNumber = groups.find(({ settings }) => typeof settings[x] !== 'number');
   if (notNumber) throw new Error(`Setting "${x}" is ${JSON.stringify(notNumber.settings[x])} in some records; a curve needs numbers. Draw bars.`);
-  const names = by ? [...new Set(groups.map(({ settings }) => String(settings[by])))] : [metric];
+  const names = by ? [...new Set(groups.map(({ settings }) => nameOf(by, settings[by])))] : [metric];
   const series = names.map((name): Curve => {
-    const own = groups.filter(({ settings }) => !by || String(settings[by]) === name).sort((a, b) => Number(a.settings[x]) - Number(b.settings[x]));
+    const own = groups.filter(({ settings }) => !by || nameOf(by, settings[by]) === name).sort((a, b) => Number(a.settings[x]) - Number(b.settings[x]));
     const points = own.map(summary);
     const banded = points.every(({ ci }) => ci);
     return {
@@ -34,11 +34,11 @@ export function curveFromRecords(records: readonly TrialRecord[], { metric, x, b
 /** A metric for each value of a setting; `by` makes groups of bars. */
 export function barsFromRecords(records: readonly TrialRecord[], { metric, x, by, title, ...selection }: RecordFigureOptions & { metric: string; x: string; by?: string }): Figure {
   const groups = groupsOf(records, by ? [by, x] : [x], { metric, ...selection });
-  const names = by ? [...new Set(groups.map(({ settings }) => String(settings[by])))] : [metric];
+  const names = by ? [...new Set(groups.map(({ settings }) => nameOf(by, settings[by])))] : [metric];
   const rows = names.map((name) => ({
     name,
     bars: groups
-      .filter(({ settings }) => !by || String(settings[by]) === name)
+      .filter(({ settings }) => !by || nameOf(by, settings[by]) === name)
       .map((group): Bar => {
         const { mean, ci } = summary(group);
         return { label: String(group.settings[x]), value: mean, ...(ci ? { ci } : {}) };
@@ -57,7 +57,7 @@ export function paretoFromRecords(
     const other = ofY.find(({ settings }) => settings[by] === group.settings[by]);
     return other ? [{ label: String(group.settings[by]), x: summary(group).mean, y: summary(other).mean }] : [];
   });
-  return withDoubts(pareto(title ?? `${y} against ${x}, by ${by}`, x, y, points, { xHigherIsBetter, yHigherIsBetter }), ofX);
+  return withDoubts(pareto(title ?? `${y} against ${x}, by ${by}`, x, y, points, { xHigherIsBetter, yHigherIsBetter }), ofX, 'means');
 }
 
 /** Differences of a metric to the setting `against`, paired by seed. Arms without the same seeds are refused. */
@@ -101,12 +101,15 @@ function summary({ bySeed }: Group): { mean: number; ci?: readonly [number, numb
 }
 
 /** Writes under the title how many seeds are behind the numbers, and where their protocols differ beyond the settings that vary. */
-function withDoubts(figure: Figure, groups: readonly Group[]): Figure {
+function withDoubts(figure: Figure, groups: readonly Group[], shown = '95 % Student t'): Figure {
   const counts = [...new Set(groups.map(({ bySeed }) => bySeed.size))].sort((a, b) => a - b);
-  const seeds = `${counts.join(' to ')} seed${counts.at(-1) === 1 ? '' : 's'} each${counts[0] > 1 ? ', 95 % Student t' : ''}`;
+  const seeds = `${counts.join(' to ')} seed${counts.at(-1) === 1 ? '' : 's'} each${counts[0] > 1 ? `, ${shown}` : ''}`;
   const scale = [...new Set(groups.flatMap(({ bySeed }) => [...bySeed.values()].map(({ protocol }) => protocol.modelScale)))].filter(Boolean).join(', ');
   const doubts = protocolDoubts(groups);
   const note = [...(scale ? [scale] : []), seeds, ...(doubts.length ? [`protocols also differ in ${doubts.join(', ')}`] : [])].join('; ');
   const { title } = figure.layout as { title: { text: string } };
   return { ...figure, layout: { ...figure.layout, title: { ...title, text: `${title.text}<br><span style="font-size:11px">${note}</span>` }, margin: { ...figure.layout.margin, t: 64 } } };
 }
+
+/** `joint` speaks for itself; `true` and `16` need the name of their setting. */
+const nameOf = (setting: string, value: unknown): string => (typeof value === 'string' ? value : `${setting} ${String(value)}`);
