@@ -12,10 +12,14 @@ import { gatherBlocks } from './splice.js';
 export async function queryStates(model: DreamModel, tokenizer: Tokenizer, prompts: readonly Prompt[]): Promise<tf.Tensor3D> {
   const { config, language } = model;
   const { embeds, collated } = embedPrompts(model, prompts.map((prompt) => promptSequence(prompt, tokenizer, config, { dreams: true })));
-  const states = await language.forward(embeds, {});
-  const result = tf.tidy(() => gatherBlocks(states, collated.dreamStarts, config.numDreamQueries));
-  tf.dispose([embeds, states]);
-  return result;
+  try {
+    const states = await language.forward(embeds, {});
+    const result = tf.tidy(() => gatherBlocks(states, collated.dreamStarts, config.numDreamQueries));
+    states.dispose();
+    return result;
+  } finally {
+    embeds.dispose(); // also when a streamed model was interrupted
+  }
 }
 
 /**
@@ -31,15 +35,19 @@ export async function dreamOn(
     const [start, end] = tf.split(marks, 2, 1) as tf.Tensor3D[];
     return tf.tile(tf.concat([start, plugins.model.dream_embedding.dream_queries, end], 1), [batch, 1, 1]);
   });
-  const states = await language.forward(embeds, { cache, mask });
-  const queries = states.slice([0, 1, 0], [-1, numDreamQueries, -1]);
-  const last = tf.tidy(() => states.slice([0, numDreamQueries + 1, 0], [-1, 1, -1]).reshape<tf.Tensor2D>([batch, -1]));
-  tf.dispose([embeds, states]);
-  return { queries, last };
+  try {
+    const states = await language.forward(embeds, { cache, mask });
+    const queries = states.slice([0, 1, 0], [-1, numDreamQueries, -1]);
+    const last = tf.tidy(() => states.slice([0, numDreamQueries + 1, 0], [-1, 1, -1]).reshape<tf.Tensor2D>([batch, -1]));
+    states.dispose();
+    return { queries, last };
+  } finally {
+    embeds.dispose();
+  }
 }
 
 /**
- * The same as the released pipeline has it for a batch: padded prompts first (`mask` 0 at padding), then the dream block on their cache, with positions
+ * States at the dream queries as the released pipeline has them for a batch: padded prompts first (`mask` 0 at padding), then the dream block on their cache, with positions
  * counting on through the padding. So a shorter prompt's states depend on how long the others are; `queryStates` has no such dependence.
  */
 export async function releasedQueryStates(model: DreamModel, ids: readonly (readonly number[])[], mask: readonly (readonly number[])[]): Promise<tf.Tensor3D> {

@@ -345,6 +345,9 @@ describe('writing a document', () => {
     const controller = new AbortController();
     const writing = writeDocument(model, tokenizer, 'ab', { ...options, forceImageAt: [0], signal: controller.signal, onPart: () => controller.abort(new Error('enough')) });
     await assert.rejects(writing, /enough/);
+    const drawing = new AbortController();
+    const stopped = writeDocument(model, tokenizer, 'ab', { ...options, steps: 9, forceImageAt: [0], signal: drawing.signal, onStep: () => drawing.abort(new Error('in the middle')) });
+    await assert.rejects(stopped, /in the middle/);
     assert.equal(tf.memory().numTensors, before);
   });
 

@@ -64,10 +64,14 @@ export class Session {
 
   async #feed(embeds: tf.Tensor3D): Promise<void> {
     const [, tokens, dim] = embeds.shape;
-    const states = await this.model.language.forward(embeds, { cache: this.#cache });
-    this.#last?.dispose();
-    this.#last = tf.tidy(() => states.slice([0, tokens - 1, 0], [1, 1, -1]).reshape<tf.Tensor2D>([1, dim]));
-    tf.dispose([embeds, states]);
+    try {
+      const states = await this.model.language.forward(embeds, { cache: this.#cache });
+      this.#last?.dispose();
+      this.#last = tf.tidy(() => states.slice([0, tokens - 1, 0], [1, 1, -1]).reshape<tf.Tensor2D>([1, dim]));
+      states.dispose();
+    } finally {
+      embeds.dispose();
+    }
   }
 
   dispose(): void {
@@ -143,10 +147,7 @@ export async function writeDocument(model: DreamModel, tokenizer: Tokenizer, pro
       await finishText();
       if ((drawing.guidanceScale ?? 7.5) > 1) negative ??= await queryStates(model, tokenizer, [drawing.negative ?? '']);
       const pictureSeed = deriveSeed(seed, 'picture', images);
-      const states = await session.dream();
-      const drawn = await drawFrom(model, states, negative, [pictureSeed], drawing);
-      const [image] = await toImages(drawn);
-      tf.dispose([states, drawn]);
+      const image = await drawPicture(await session.dream(), pictureSeed);
       images++;
       await session.readImage(image);
       await finish({ kind: 'image', image, seed: pictureSeed, forced: isForced });
@@ -156,6 +157,17 @@ export async function writeDocument(model: DreamModel, tokenizer: Tokenizer, pro
   } finally {
     session.dispose();
     negative?.dispose();
+  }
+
+  async function drawPicture(states: tf.Tensor3D, pictureSeed: number): Promise<RgbImage> {
+    try {
+      const drawn = await drawFrom(model, states, negative, [pictureSeed], drawing);
+      const [image] = await toImages(drawn);
+      drawn.dispose();
+      return image;
+    } finally {
+      states.dispose();
+    }
   }
 
   function choose(logits: Float32Array, forbidden: readonly number[]): number {
