@@ -100,12 +100,17 @@ function row(name: string, what: string, { median, best, gflops, outside }: Meas
 /** Median milliseconds of the same workload in PyTorch. Waits are passive: with the default PyTorch's own threads fight for few cores. */
 function torchTime(name: string, repetitions: number, threads: number, units: number): number {
   const script = fileURLToPath(new URL('./bench/torch_models.py', import.meta.url));
-  try {
-    const output = execFileSync('python3', [script, name, String(repetitions), String(threads)], {
-      encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, OMP_WAIT_POLICY: 'passive' },
-    });
-    return (JSON.parse(output) as { median: number }).median / units;
-  } catch (error) {
-    throw new Error(`PyTorch could not run ${name}: ${(error as { stderr?: string }).stderr?.trim().split('\n').at(-1) ?? (error as Error).message}. Debian: apt-get install python3-torch.`);
+  const errors: string[] = [];
+  // A python3 of one's own often hides the system's, for which Debian has PyTorch.
+  for (const python of ['python3', '/usr/bin/python3']) {
+    try {
+      const output = execFileSync(python, [script, name, String(repetitions), String(threads)], {
+        encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, OMP_WAIT_POLICY: 'passive' },
+      });
+      return (JSON.parse(output) as { median: number }).median / units;
+    } catch (error) {
+      errors.push(`${python}: ${(error as { stderr?: string }).stderr?.trim().split('\n').at(-1) ?? (error as Error).message}`);
+    }
   }
+  throw new Error(`PyTorch could not run ${name} (${errors.join('; ')}). Debian: apt-get install python3-torch.`);
 }

@@ -43,41 +43,47 @@ static void pack_conv_rows(const gemm *g, int64_t first, int count, int64_t k0, 
   const conv_view *v = g->context;
   const float *rows[MR];
   conv_place places[MR], at = conv_find(v, first);
-  for (int i = 0; i < count; i++, conv_advance(v, &at)) places[i] = at;
-  int tap = (int)(k0 / v->channels);
-  int64_t channel = k0 % v->channels;
-  for (int q = 0; q < kc; tap++, channel = 0) {
-    int length = (int)min64(kc - q, v->channels - channel);
-    for (int i = 0; i < count; i++) {
-      const float *pixel = conv_pixel(v, places[i], tap);
-      rows[i] = pixel ? pixel + channel : zeros;
+  for (; count > 0; count -= MR, out += (int64_t)MR * kc) {
+    int height = (int)min64(MR, count);
+    for (int i = 0; i < height; i++, conv_advance(v, &at)) places[i] = at;
+    int tap = (int)(k0 / v->channels);
+    int64_t channel = k0 % v->channels;
+    for (int q = 0; q < kc; tap++, channel = 0) {
+      int length = (int)min64(kc - q, v->channels - channel);
+      for (int i = 0; i < height; i++) {
+        const float *pixel = conv_pixel(v, places[i], tap);
+        rows[i] = pixel ? pixel + channel : zeros;
+      }
+      pack_transposed(rows, height, MR, length, out + (int64_t)q * MR);
+      q += length;
     }
-    pack_transposed(rows, count, MR, length, out + (int64_t)q * MR);
-    q += length;
   }
 }
 
-// Rows are (tap, channel), k runs over pixels.
+// Rows are (tap, channel), k runs over pixels. Panel by panel: spreading a pixel over all panels at once writes to too many places.
 static void pack_conv_taps(const gemm *g, int64_t first, int count, int64_t k0, int kc, float *out) {
   const conv_view *v = g->context;
   conv_place start = conv_find(v, k0);
-  for (int i = 0; i < count;) {
-    int tap = (int)((first + i) / v->channels);
-    int64_t channel = (first + i) % v->channels;
-    int length = (int)min64(count - i, v->channels - channel);
-    conv_place at = start;
-    float *o = out + i;
-    for (int q = 0; q < kc; q++, o += MR, conv_advance(v, &at)) {
-      const float *pixel = conv_pixel(v, at, tap), *from = pixel ? pixel + channel : zeros;
-      int c = 0;
-      for (; c + 4 <= length; c += 4) *(v4f *)(o + c) = *(const v4f *)(from + c);
-      for (; c < length; c++) o[c] = from[c];
+  for (; count > 0; count -= MR, first += MR, out += (int64_t)MR * kc) {
+    int height = (int)min64(MR, count);
+    for (int i = 0; i < height;) {
+      int tap = (int)((first + i) / v->channels);
+      int64_t channel = (first + i) % v->channels;
+      int length = (int)min64(height - i, v->channels - channel);
+      conv_place at = start;
+      float *o = out + i;
+      for (int q = 0; q < kc; q++, o += MR, conv_advance(v, &at)) {
+        const float *pixel = conv_pixel(v, at, tap), *from = pixel ? pixel + channel : zeros;
+        int c = 0;
+        for (; c + 4 <= length; c += 4) *(v4f *)(o + c) = *(const v4f *)(from + c);
+        for (; c < length; c++) o[c] = from[c];
+      }
+      i += length;
     }
-    i += length;
+    if (height < MR)
+      for (int q = 0; q < kc; q++)
+        for (int i = height; i < MR; i++) out[(int64_t)q * MR + i] = 0;
   }
-  if (count < MR)
-    for (int q = 0; q < kc; q++)
-      for (int i = count; i < MR; i++) out[(int64_t)q * MR + i] = 0;
 }
 
 // Filter [kh, kw, in, out] read with the output channels along k: columns are input channels.

@@ -8,7 +8,8 @@
 #define NC 512
 
 typedef struct gemm gemm;
-// Packs `count` rows of A (or columns of B) from `first`, over k in [k0, k0 + kc), as out[q * width + i], zero-filled to `width`.
+// Packs `count` rows of A (up to MC) or columns of B (up to NR) from `first`, over k in [k0, k0 + kc), as panels out[q * width + i] of width MR or NR,
+// the last one filled up with zeros.
 typedef void (*pack_fn)(const gemm *g, int64_t first, int count, int64_t k0, int kc, float *out);
 
 struct gemm {
@@ -69,9 +70,10 @@ static inline __attribute__((always_inline)) void pack_dense(const float *base, 
   }
 }
 
-static void pack_a_panel(const gemm *g, int64_t first, int count, int64_t k0, int kc, float *out) {
+static void pack_a_block(const gemm *g, int64_t first, int count, int64_t k0, int kc, float *out) {
   if (g->pack_a) g->pack_a(g, first, count, k0, kc, out);
-  else pack_dense(g->a, g->lda, !g->ta, first, count, MR, k0, kc, out);
+  else
+    for (int i = 0; i < count; i += MR) pack_dense(g->a, g->lda, !g->ta, first + i, (int)min64(MR, count - i), MR, k0, kc, out + (int64_t)i * kc);
 }
 
 static void pack_b_panel(const gemm *g, int64_t first, int count, int64_t k0, int kc, float *out) {
@@ -156,7 +158,7 @@ static void gemm_serial(const gemm *g, int64_t m0, int64_t m1, int64_t n0, int64
       for (int jj = 0; jj < nc; jj += NR) pack_b_panel(g, j + jj, (int)min64(NR, nc - jj), k0, kc, pb + (int64_t)jj * kc);
       for (int64_t i = m0; i < m1; i += MC) {
         int mc = (int)min64(MC, m1 - i);
-        for (int ii = 0; ii < mc; ii += MR) pack_a_panel(g, i + ii, (int)min64(MR, mc - ii), k0, kc, pa + (int64_t)ii * kc);
+        pack_a_block(g, i, mc, k0, kc, pa);
         macro_block(g, i, mc, j, nc, kc, k0 == 0, pa, pb, (int64_t)NR * kc);
       }
     }
@@ -252,7 +254,7 @@ static void gemm_block_chunk(void *context, int64_t chunk, int thread) {
     int kc = (int)min64(KC, job->ks - k0);
     for (int64_t i = i0; i < i1; i += MC) {
       int mc = (int)min64(MC, i1 - i);
-      for (int ii = 0; ii < mc; ii += MR) pack_a_panel(g, i + ii, (int)min64(MR, mc - ii), job->k0 + k0, kc, pa + (int64_t)ii * kc);
+      pack_a_block(g, i, mc, job->k0 + k0, kc, pa);
       macro_block(g, i, mc, job->j + j0, (int)(j1 - j0), kc, job->k0 + k0 == 0, pa, job->packed + j0 * job->ks + k0 * NR, NR * job->ks);
     }
   }

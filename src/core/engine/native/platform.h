@@ -17,8 +17,10 @@
 #define NV 2
 #else
 #define VL 4
+#ifndef MR
 #define MR 4
 #define NV 2
+#endif
 #endif
 #define NR (NV * VL)
 
