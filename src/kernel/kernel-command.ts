@@ -5,6 +5,9 @@ import { siblingModule } from './start-worker.js';
 export const kernelName = 'dreamllm';
 export const displayName = 'DreamLLM (TypeScript)';
 
+/** What front ends and converters are told of the language of cells. */
+export const languageInfo = { name: 'typescript', file_extension: '.ts', mimetype: 'text/typescript', pygments_lexer: 'typescript' };
+
 /**
  * The command that starts the kernel, with absolute paths, so that it works from any folder and needs no PATH. Jupyter
  * puts the connection file's path where `{connection_file}` stands.

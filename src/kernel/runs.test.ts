@@ -3,7 +3,7 @@ import { appendFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { attachRun, startRun } from './runs.js';
-import { temporaryFolder } from './testing.js';
+import { pause, temporaryFolder, TestKernel } from './testing.js';
 
 describe('an attached run', () => {
   function newRun(events: string): string {
@@ -56,4 +56,20 @@ describe('an attached run', () => {
     await assert.rejects(startRun(['no-such-stage', '--out', out]), /The run did not start: it ended with status \d[^]*no-such-stage/);
     assert.ok(existsSync(join(out, 'process.log')));
   });
+});
+
+test('a run outlives the kernel that started it, and is the same when attached again', async () => {
+  const kernel = await TestKernel.start();
+  const out = join(temporaryFolder(), 'micro');
+  const started = await kernel.value(`const run = await startRun(['alignment-comprehension', '--preset', 'micro', '--set', 'steps=30', '--out', ${JSON.stringify(out)}]); run.state`);
+  assert.ok(started === 'running' || started === 'finished');
+  kernel.client.process.kill('SIGKILL');
+  await kernel.close();
+
+  const steps = new Map<unknown, unknown>();
+  for await (const { type, step, loss } of attachRun(out).follow()) if (type === 'step') steps.set(step, loss);
+  while (attachRun(out).state === 'running') await pause(50); // its last words
+  assert.equal(attachRun(out).state, 'finished');
+  assert.deepEqual([...steps.keys()], Array.from({ length: 30 }, (_, i) => i));
+  assert.deepEqual(attachRun(out).events.filter(({ type }) => type === 'step').map(({ loss }) => loss), [...steps.values()]);
 });

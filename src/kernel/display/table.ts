@@ -32,7 +32,7 @@ export function asTable(value: object): Table | undefined {
 
 /** A table as HTML and as aligned text. */
 export function tableBundle({ columns, index, rows, total }: Table): Bundle {
-  const numeric = columns.map((_, c) => rows.every((row) => row[c] === null || row[c] === undefined || typeof row[c] === 'number'));
+  const numeric = columns.map((_, c) => rows.every((row) => isNumber(row[c])));
   const header = index ? ['', ...columns] : columns;
   const body = rows.map((row, r) => [...(index ? [index[r] ?? ''] : []), ...columns.map((_, c) => format(row[c]))]);
   const isNumeric = (c: number) => numeric[index ? c - 1 : c] === true;
@@ -45,6 +45,11 @@ export function tableBundle({ columns, index, rows, total }: Table): Bundle {
   const line = (row: string[]) => row.map((cell, c) => (isNumeric(c) ? cell.padStart(widths[c]) : cell.padEnd(widths[c]))).join('  ').trimEnd();
   const text = [line(header), ...body.map(line), ...(rest ? [rest] : [])].join('\n');
   return { 'text/html': html, 'text/plain': text };
+}
+
+/** Numbers, numbers that a file gave as text, and gaps between them. */
+function isNumber(value: unknown): boolean {
+  return value === null || value === undefined || typeof value === 'number' || (typeof value === 'string' && /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(value));
 }
 
 function format(value: unknown): string {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
-import { displayName, kernelName } from '../kernel-command.js';
+import { displayName, kernelName, languageInfo } from '../kernel-command.js';
 import { faultsOf } from './schema.js';
 
 type Text = string | string[];
@@ -60,7 +60,7 @@ export const asLines = (text: string): string[] => (text === '' ? [] : text.spli
 export function emptyNotebook(cells: Cell[] = []): Notebook {
   return {
     cells,
-    metadata: { kernelspec: { display_name: displayName, language: 'typescript', name: kernelName }, language_info: { name: 'typescript' } },
+    metadata: { kernelspec: { display_name: displayName, language: 'typescript', name: kernelName }, language_info: languageInfo },
     nbformat: 4,
     nbformat_minor: 5,
   };

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { temporaryFolder } from '../testing.js';
+import { siblingModule } from '../start-worker.js';
+import { pause, temporaryFolder } from '../testing.js';
 import { checkNotebook } from './check.js';
 import { emptyNotebook, isCode, readNotebook, writeNotebook, type CodeCell, type Notebook } from './notebook.js';
 import { fromPercent } from './percent.js';
@@ -75,6 +77,38 @@ describe('a headless run', () => {
     assert.deepEqual(texts(dead.notebook), ['1', 'before\n|KernelDied', '']);
     assert.deepEqual(faultsOf(dead.notebook), []);
     assert.equal(cellAt(dead.notebook, 2).execution_count, null);
+  });
+
+  test('leaves what has run when it is killed, no kernel behind, and resumes', async () => {
+    const file = notebookOf('// %%\nimport fs from "node:fs"; process.pid\n\n// %%\nfs.writeFileSync("begun", ""); while (!fs.existsSync("go on")) await new Promise((done) => setTimeout(done, 20));\n"went on"\n');
+    const cli = siblingModule(import.meta.url, '../../cli/main');
+    const runner = spawn(process.execPath, [...process.execArgv, cli, 'notebook', 'run', file], { stdio: 'ignore' });
+    while (!existsSync(join(folder, 'begun'))) await pause(50);
+    runner.kill('SIGKILL');
+    const pid = Number(texts(readNotebook(file))[0]);
+    const isAlive = () => {
+      try {
+        return process.kill(pid, 0);
+      } catch {
+        return false;
+      }
+    };
+    for (let waited = 0; isAlive() && waited < 20_000; waited += 100) await pause(100);
+    assert.equal(isAlive(), false);
+
+    writeFileSync(join(folder, 'go on'), '');
+    const { failures, notebook } = await run(file, { resume: true });
+    assert.deepEqual(failures, []);
+    assert.equal(texts(notebook)[1], 'went on');
+  });
+
+  test('can be stopped, and says where', async () => {
+    const controller = new AbortController();
+    const file = notebookOf('// %%\nprocess.stdout.write("in the loop"); for (;;) await new Promise((done) => setTimeout(done, 10));\n\n// %%\n2\n');
+    const running = run(file, { signal: controller.signal, keepGoing: true });
+    setTimeout(() => controller.abort(), 6000);
+    const { failures } = await running;
+    assert.deepEqual(failures, [{ cell: 1, ename: 'Interrupted', evalue: 'the run was interrupted' }]);
   });
 
   test('refuses notebooks of other kernels before anything is run', async () => {

@@ -3,6 +3,7 @@ import { Session as Inspector } from 'node:inspector';
 import process from 'node:process';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import * as zmq from 'zeromq';
+import { languageInfo } from '../kernel-command.js';
 import { LanguageClient } from '../language/client.js';
 import { address, type Connection } from './connection.js';
 import { History } from './history.js';
@@ -102,14 +103,7 @@ const answers: Record<string, (content: Record<string, unknown>) => object | Pro
     protocol_version: protocolVersion,
     implementation: 'dreamllm',
     implementation_version: versions.kernel,
-    language_info: {
-      name: 'typescript',
-      version: versions.typescript,
-      mimetype: 'text/typescript',
-      file_extension: '.ts',
-      codemirror_mode: { name: 'javascript', typescript: true },
-      nbconvert_exporter: 'script',
-    },
+    language_info: { ...languageInfo, version: versions.typescript, codemirror_mode: { name: 'javascript', typescript: true }, nbconvert_exporter: 'script' },
     banner: `DreamLLM ${versions.kernel}: TypeScript ${versions.typescript} on Node ${process.version}`,
     help_links: [
       { text: 'TypeScript', url: 'https://www.typescriptlang.org/docs/' },
