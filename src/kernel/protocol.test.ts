@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import * as zmq from 'zeromq';
 import { kernelCommand } from './kernel-command.js';
-import { pause, temporaryFolder, TestKernel } from './testing.js';
+import { temporaryFolder, TestKernel } from './testing.js';
 import { address, readConnection } from './wire/connection.js';
 import { Codec, type Message } from './wire/message.js';
 
@@ -17,6 +17,16 @@ describe('the kernel', () => {
   });
   after(() => kernel.close());
   const ask = (type: string, content = {}, channel?: 'shell' | 'control') => kernel.client.ask(type, content, channel);
+
+  /** A cell that keeps its thread busy until it is released. */
+  async function busyCell(): Promise<{ release(): void; ended: Promise<unknown> }> {
+    const gate = join(temporaryFolder(), 'gate');
+    const started = new Promise<void>((resolve) => (kernel.client.onPublished = ({ content }) => content.text === 'busy\n' && resolve()));
+    const ended = kernel.run(`import { existsSync } from 'node:fs'; console.log('busy'); while (!existsSync(${JSON.stringify(gate)}));`);
+    await started;
+    kernel.client.onPublished = undefined;
+    return { release: () => writeFileSync(gate, ''), ended };
+  }
 
   test('15: says what it is', async () => {
     const info = await ask('kernel_info_request');
@@ -52,13 +62,10 @@ describe('the kernel', () => {
   });
 
   test('completes while a cell runs', async () => {
-    const running = kernel.run('const end = Date.now() + 1500; while (Date.now() < end); "done"');
-    await pause(300);
-    let first = '';
-    const completion = ask('complete_request', { code: 'settings.lay', cursor_pos: 12 }).then(({ matches }) => ((first ||= 'completion'), matches));
-    await Promise.all([completion, running.then(() => (first ||= 'cell'))]);
-    assert.deepEqual(await completion, ['layers']);
-    assert.equal(first, 'completion');
+    const { release, ended } = await busyCell();
+    assert.deepEqual((await ask('complete_request', { code: 'settings.lay', cursor_pos: 12 })).matches, ['layers']);
+    release();
+    await ended;
   });
 
   test('tells complete code from unfinished and from wrong', async () => {
@@ -118,15 +125,15 @@ describe('the kernel', () => {
   });
 
   test('echoes heartbeats, also while a cell keeps its thread busy', async () => {
-    const heart = new zmq.Request({ linger: 0, receiveTimeout: 5000 });
+    const heart = new zmq.Request({ linger: 0, receiveTimeout: 30_000 });
     heart.connect(address(kernel.client.connection, 'hb'));
-    const running = kernel.run('const until = Date.now() + 1000; while (Date.now() < until);');
-    await pause(200);
+    const { release, ended } = await busyCell();
     await heart.send('beat');
     const [beat] = await heart.receive();
     heart.close();
     assert.equal(beat.toString(), 'beat');
-    await running;
+    release();
+    await ended;
   });
 
   test('survives 1,000 malformed and mis-signed messages and runs none of them', async () => {

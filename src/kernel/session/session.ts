@@ -31,6 +31,8 @@ export class Session {
   private readonly queue: Queued[] = [];
   private count = 0;
   private busy = false;
+  /** A cell that is being checked and does not run yet. */
+  private preparing: CellRun | undefined;
   private active: { run: CellRun; settle(outcome: Outcome): void } | undefined;
   private interruptsHandled = 0;
   private awaitingAnswer: { resolve(value: string): void; reject(error: Error): void } | undefined;
@@ -109,11 +111,13 @@ export class Session {
     if (code.trim() === '') return undefined;
     Atomics.store(this.flags, shared.interrupt, 0);
     const name = `In[${run.count}]`;
+    this.preparing = run;
     try {
       const checked = await this.language.ask('check', { source: code, name });
       if ('problems' in checked) return typeFailure(checked.problems, code);
       this.traces.add(name, code, checked.map);
       await this.preload(checked.preloads);
+      if (run.wasInterrupted) throw new Interrupted();
 
       const outcome = await this.settle(run, checked.js, name);
       if (outcome.status === 'stopped') return runtimeFailure(new Interrupted(), this.traces);
@@ -137,6 +141,7 @@ export class Session {
         resolve(outcome);
       };
       this.active = { run, settle };
+      this.preparing = undefined;
       currentRun.run(run, () =>
         this.evaluate(js, name).then(
           // Rejections that nobody handles are reported at the end of a turn of the event loop.
@@ -198,7 +203,7 @@ export class Session {
     Atomics.store(this.flags, shared.interrupt, 0);
     this.awaitingAnswer?.reject(new Interrupted());
     const { active } = this;
-    if (!active) return;
+    if (!active) return this.preparing?.interrupt();
     active.run.interrupt();
     const giveUp = () => {
       active.run.abandon();
