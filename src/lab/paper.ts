@@ -34,4 +34,6 @@ export function paperTable(name: string): aq.ColumnTable {
   return aq.fromCSV(readFileSync(join(folder(), `${name}.csv`), 'utf8'), { autoType: false });
 }
 
-export const paperValues = (name: string): PaperValue[] => paperTable(name).objects() as PaperValue[];
+/** An empty cell, such as the metric of a setting, is an empty text. */
+export const paperValues = (name: string): PaperValue[] =>
+  (paperTable(name).objects() as Record<string, string | null>[]).map((row) => Object.fromEntries(Object.entries(row).map(([key, value]) => [key, value ?? ''])) as unknown as PaperValue);

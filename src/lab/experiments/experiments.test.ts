@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { packageRoot } from '../../core/process.js';
+import { generatedSources } from '../../train/sources.js';
+import { loadSweep } from '../load-sweep.js';
+import { describePlan, planSweep } from '../plan.js';
+import { paperTableNames } from '../paper.js';
+import { paperComparison } from '../paper-tables.js';
+import { experimentNames } from '../reproduce.js';
+import { trials } from '../sweep.js';
+import { sweepFigures } from './figures.js';
+import * as experiments from './index.js';
+import type { Recipe } from './nano.js';
+
+const out = mkdtempSync(join(tmpdir(), 'dreamllm-experiments-'));
+after(() => rmSync(out, { recursive: true, force: true }));
+const root = join(packageRoot(), 'experiments');
+
+/** Trials of each folder's sweep: configurations times seeds. */
+const planned: Record<string, number> = {
+  'best-of-k': 4 * 3,
+  'comprehension-creation-ratio': 5 * 2 * 3,
+  'data-noise': 4 * 3,
+  'dream-queries': 4 * 3,
+  'guidance-scale': 6 * 3,
+  latency: 2 * 3 * 3,
+  'sampling-steps': 4 * 3,
+  synergy: 3 * 2 * 5,
+};
+
+describe('the experiments', () => {
+  test('are planned from their files, each with its trials, figures and a README that says how to run it', async () => {
+    assert.deepEqual(experimentNames(root), Object.keys(planned));
+    assert.deepEqual(Object.keys(sweepFigures), Object.keys(planned));
+    for (const [name, count] of Object.entries(planned)) {
+      const sweep = await loadSweep(join(root, name, 'sweep.ts'));
+      assert.equal(sweep.name, name);
+      const plan = planSweep(sweep, join(out, name), 1);
+      assert.deepEqual([plan.trials.length, plan.toTrain.length], [count, count], name);
+      assert.match(describePlan(sweep, plan, 1), /0 cached.*about/);
+      const readme = readFileSync(join(root, name, 'README.md'), 'utf8');
+      assert.ok(readme.includes(`dreamllm sweep experiments/${name}/sweep.ts --out`), name);
+      assert.equal(readme.includes('has not been run'), !existsSync(join(root, name, 'results.jsonl')), `${name}: README and results.jsonl disagree on whether it was run`);
+    }
+  });
+
+  test('ask only for data that can be generated', async () => {
+    for (const name of Object.keys(planned)) {
+      const sweep = await loadSweep(join(root, name, 'sweep.ts'));
+      for (const { config, seed } of trials(sweep)) {
+        const { changes = {} } = (sweep.recipe?.(config, seed) ?? {}) as Recipe;
+        for (const { data } of Object.values(changes)) if (data) assert.equal(generatedSources(data, 0).length, Object.keys(data).length);
+      }
+    }
+  });
+
+  test('name a trial by what its settings come to', () => {
+    const hashes = trials(experiments.dataNoise()).map(({ hash }) => hash);
+    assert.equal(new Set(hashes).size, hashes.length);
+    assert.deepEqual(trials(experiments.dataNoise()).map(({ hash }) => hash), hashes);
+    assert.notDeepEqual(trials(experiments.dataNoise({ steps: 2 })).map(({ hash }) => hash), hashes);
+    const [full] = trials(experiments.guidanceScale());
+    const [small] = trials(experiments.guidanceScale({ sizes: { pictures: 8, perAbility: 1, questions: 8 } }));
+    assert.equal(small.hash, full.hash);
+    assert.notEqual(small.measurements.creation, full.measurements.creation);
+  });
+
+  test('answer values that the paper prints', () => {
+    for (const { paperTable } of experiments.declaredTables) assert.ok(paperTableNames().includes(paperTable), paperTable);
+    for (const name of paperTableNames()) {
+      const { rows } = paperComparison(name, experiments.declaredTables, []);
+      assert.ok(rows.every(({ project, state }) => project === undefined && (state === 'not run' || state === 'setting, not a result')), name);
+    }
+  });
+});

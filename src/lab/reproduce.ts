@@ -1,0 +1,123 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { renderFigure, stopDrawing } from '../kernel/static-figure.js';
+import { latencyFigure } from './chapters.js';
+import { sweepFigures } from './experiments/figures.js';
+import { declaredTables, mainJobRecords } from './experiments/index.js';
+import { readJson } from './files.js';
+import type { Figure } from './figures/figure.js';
+import type { MainResult } from './main-job.js';
+import { paperTableNames } from './paper.js';
+import { paperComparison } from './paper-tables.js';
+import { readRecords } from './records.js';
+import { abilityRadar, guidanceFigure, synergyFigures } from './report.js';
+import { toHtml, toLatex, toMarkdown } from './tables.js';
+import type { TrialRecord } from './trial.js';
+
+export interface Reproduction {
+  /** Files that were written, relative to the output folder. */
+  files: string[];
+  /** What could not be made, and why. */
+  missing: string[];
+}
+
+/**
+ * Rebuilds every table and figure that committed records allow: tables of the paper with the counterparts of `experiments/NAME/results.jsonl` and
+ * `experiments/main-job/result.json`, and the figures of each. The same records give the same bytes; nothing is trained or measured.
+ */
+export async function reproduce({ experiments, out, say = () => undefined }: { experiments: string; out: string; say?(line: string): void }): Promise<Reproduction> {
+  const missing: string[] = [];
+  const sources: string[] = [];
+  const records: TrialRecord[] = [];
+  const figures = new Map<string, () => Figure>([['paper-latency', latencyFigure]]);
+
+  for (const name of Object.keys(sweepFigures).sort()) {
+    const file = join(experiments, name, 'results.jsonl');
+    if (!existsSync(file)) {
+      missing.push(`experiments/${name}/results.jsonl: not run yet. dreamllm sweep experiments/${name}/sweep.ts --out runs/${name}`);
+      continue;
+    }
+    const own = readRecords(file);
+    records.push(...own);
+    sources.push(source(`experiments/${name}/results.jsonl`, file, `${own.length} records`));
+    for (const [figure, draw] of Object.entries(sweepFigures[name])) figures.set(`${name}-${figure}`, () => draw(own));
+  }
+
+  const main = join(experiments, 'main-job', 'result.json');
+  const result = readJson<MainResult>(main);
+  if (result) {
+    records.push(...mainJobRecords(result));
+    sources.push(source('experiments/main-job/result.json', main, `one seed, ${result.seed}`));
+    const job = { folder: dirname(main), result };
+    figures.set('main-job-comprehension', () => synergyFigures(job)[0]);
+    figures.set('main-job-creation', () => synergyFigures(job)[1]);
+    figures.set('main-job-abilities', () => abilityRadar(job));
+    figures.set('main-job-guidance', () => guidanceFigure(job));
+  } else missing.push('experiments/main-job/result.json: npm start has not been run, or its result was not copied there.');
+
+  for (const folder of ['tables', 'figures']) rmSync(join(out, folder), { recursive: true, force: true });
+  const files: string[] = [];
+  const write = (name: string, text: string) => {
+    mkdirSync(dirname(join(out, name)), { recursive: true });
+    writeFileSync(join(out, name), text);
+    files.push(name);
+  };
+
+  for (const name of paperTableNames()) {
+    const table = paperComparison(name, declaredTables, records);
+    write(`tables/${name}.md`, `${toMarkdown(table)}\n`);
+    write(`tables/${name}.tex`, `${toLatex(table)}\n`);
+    write(`tables/${name}.html`, `${toHtml(table)}\n`);
+  }
+  say(`${paperTableNames().length} tables of the paper.`);
+
+  try {
+    for (const [name, draw] of figures) {
+      let figure: Figure;
+      try {
+        figure = draw();
+      } catch (error) {
+        // A sweep that is half done cannot give every figure; which one and why is part of the answer.
+        missing.push(`figure ${name}: ${(error as Error).message}`);
+        continue;
+      }
+      write(`figures/${name}.json`, `${JSON.stringify(figure, null, 1)}\n`);
+      write(`figures/${name}.svg`, await renderFigure(figure, { format: 'svg' }));
+    }
+  } finally {
+    await stopDrawing();
+  }
+  say(`${figures.size} figures.`);
+  write('README.md', overview(sources, files, missing));
+  return { files, missing };
+}
+
+/** Names a source by its content, so that a number can be traced to the records it came from. */
+const source = (name: string, path: string, what: string) => `\`${name}\`, ${what}, SHA-256 \`${createHash('sha256').update(readFileSync(path)).digest('hex').slice(0, 16)}\``;
+
+function overview(sources: readonly string[], files: readonly string[], missing: readonly string[]): string {
+  const list = (items: readonly string[]) => (items.length ? items.map((item) => `- ${item}`).join('\n') : '- none');
+  return `# Reproduced tables and figures
+
+Made by \`npm run reproduce\` from the records below; do not edit.
+
+Records:
+
+${list(sources)}
+
+Missing:
+
+${list(missing)}
+
+Files:
+
+${list(files.map((file) => `[${file}](${file})`))}
+`;
+}
+
+/** Names of the folders under `experiments` that hold a sweep. */
+export const experimentNames = (experiments: string): string[] =>
+  readdirSync(experiments)
+    .filter((name) => existsSync(join(experiments, name, 'sweep.ts')))
+    .sort();
