@@ -143,7 +143,8 @@ export async function startRun(args: string[]): Promise<AttachedRun> {
   const folder = resolve(out);
   mkdirSync(folder, { recursive: true });
   const log = openSync(join(folder, 'process.log'), 'a');
-  const child = spawn(process.execPath, [...process.execArgv, siblingModule(import.meta.url, '../cli/main'), 'train', ...args], { detached: true, stdio: ['ignore', log, log] });
+  const program = [...process.execArgv, siblingModule(import.meta.url, '../cli/main'), 'train', ...args];
+  const child = spawn(process.execPath, program, { detached: true, stdio: ['ignore', log, log] });
   closeSync(log);
   const ended = new Promise<string>((done) => {
     child.once('error', (error) => done(error.message));
@@ -184,9 +185,14 @@ function numbersOf(event: RunEvent | undefined): [string, number][] {
 function cardOf(run: AttachedRun): Bundle {
   const name = run.folder.split(/[\\/]/).at(-1) as string;
   const step = lastStep(run);
-  const rows: [string, string][] = [['state', run.state], ...(step ? [['step', String(step.step)] as [string, string]] : []), ...numbersOf(step).map(([key, value]): [string, string] => [key, String(Number(value.toPrecision(4)))])];
+  const rows: [string, string][] = [['state', run.state]];
+  if (step) rows.push(['step', String(step.step)]);
+  for (const [key, value] of numbersOf(step)) rows.push([key, String(Number(value.toPrecision(4)))]);
   const cells = rows.map(([key, value]) => `<tr><th style="text-align:left">${escapeHtml(key)}</th><td style="text-align:left">${escapeHtml(value)}</td></tr>`);
-  return { 'text/html': `<table>\n<caption>run ${escapeHtml(name)}</caption>\n${cells.join('\n')}\n</table>`, 'text/plain': `run ${name}: ${rows.map(([key, value]) => `${key} ${value}`).join(', ')}` };
+  return {
+    'text/html': `<table>\n<caption>run ${escapeHtml(name)}</caption>\n${cells.join('\n')}\n</table>`,
+    'text/plain': `run ${name}: ${rows.map(([key, value]) => `${key} ${value}`).join(', ')}`,
+  };
 }
 
 /** A line for each field over the steps; by default for those called a loss. */

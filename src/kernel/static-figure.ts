@@ -21,6 +21,13 @@ interface Job {
   timer: NodeJS.Timeout;
 }
 
+/** Traces that Plotly draws with WebGL, or with map tiles. */
+const webglTypes = new Set(
+  ['scatter3d', 'surface', 'mesh3d', 'cone', 'streamtube', 'volume', 'isosurface', 'scattergl', 'scatterpolargl', 'splom', 'parcoords'].concat(
+    ['scattermap', 'choroplethmap', 'densitymap', 'scattermapbox', 'choroplethmapbox', 'densitymapbox'],
+  ),
+);
+
 /** One worker draws all figures of a process. It is started by the first and does not keep the process alive when idle. */
 let worker: Worker | undefined;
 let lastId = 0;
@@ -34,8 +41,10 @@ export function renderFigure(figure: Figure, options: FigureOptions & { format: 
 export function renderFigure(figure: Figure, options: FigureOptions & { format: 'png' }): Promise<Buffer>;
 export async function renderFigure(figure: Figure, options: FigureOptions & { format: 'svg' | 'png' }): Promise<string | Buffer> {
   if (!Array.isArray(figure.data)) throw new Error('A Plotly figure is { data: [trace, …], layout }; "data" is not an array.');
-  const needsGraphics = figure.data.map((trace) => String((trace as { type?: string }).type)).find((type) => /(3d|gl|^surface|^cone|^streamtube|^volume|^isosurface|mapbox|map)$/.test(type) && type !== 'heatmap' && type !== 'treemap');
-  if (needsGraphics) throw new Error(`Trace type "${needsGraphics}" needs WebGL and cannot be drawn without a browser. Use a two-dimensional trace, or view the figure interactively.`);
+  const beyond = figure.data.map((trace) => (trace as { type?: string }).type ?? 'scatter').find((type) => webglTypes.has(type));
+  if (beyond) {
+    throw new Error(`Trace type "${beyond}" needs WebGL and cannot be drawn without a browser. Use a two-dimensional trace, or view the figure interactively.`);
+  }
 
   const layout = (figure.layout ?? {}) as { width?: number; height?: number };
   const { format, width = layout.width ?? 800, height = layout.height ?? 450, scale = 2, timeout = 60_000 } = options;
@@ -92,5 +101,6 @@ function failAll(error: Error): void {
 
 /** Figures may hold typed arrays, dates and functions; Plotly's own JSON has arrays, strings and none. */
 export function plain(figure: Figure): Figure {
-  return JSON.parse(JSON.stringify(figure, (_key, value) => (ArrayBuffer.isView(value) && !(value instanceof DataView) ? Array.from(value as unknown as ArrayLike<number>) : value)));
+  const asArray = (_key: string, value: unknown) => (ArrayBuffer.isView(value) ? Array.from(value as unknown as ArrayLike<number>) : value);
+  return JSON.parse(JSON.stringify(figure, asArray)) as Figure;
 }

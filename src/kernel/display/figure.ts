@@ -9,13 +9,15 @@ export function isFigure(value: object): value is Figure {
   const { data, layout } = value as { data?: unknown; layout?: unknown };
   if (!Array.isArray(data) || !data.every((trace) => typeof trace === 'object' && trace !== null && !Array.isArray(trace))) return false;
   if (typeof layout === 'object' && layout !== null) return true;
-  return layout === undefined && data.length > 0 && data.every((trace) => ['x', 'y', 'z', 'r', 'values', 'cells'].some((axis) => axis in trace) && Object.keys(value).every((key) => ['data', 'config', 'frames'].includes(key)));
+  const isTrace = (trace: object) => ['x', 'y', 'z', 'r', 'values', 'cells'].some((axis) => axis in trace);
+  return layout === undefined && data.length > 0 && data.every(isTrace) && Object.keys(value).every((key) => ['data', 'config', 'frames'].includes(key));
 }
 
 /** Interactive where Plotly's type is known, a picture elsewhere, such as on a hosting service's page, and words at last. */
 export async function figureBundle(figure: Figure): Promise<Bundle> {
   const json = plain(figure);
-  const bundle: Bundle = { [plotlyType]: { data: json.data, layout: json.layout ?? {}, ...(json.frames ? { frames: json.frames } : {}) }, 'text/plain': describeFigure(json) };
+  const { data, layout = {}, frames } = json;
+  const bundle: Bundle = { [plotlyType]: { data, layout, ...(frames ? { frames } : {}) }, 'text/plain': describeFigure(json) };
   try {
     bundle['image/png'] = (await renderFigure(figure, { format: 'png', scale: 1.5 })).toString('base64');
   } catch (error) {

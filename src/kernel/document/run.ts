@@ -44,7 +44,10 @@ export async function runNotebook(file: string, options: RunOptions = {}): Promi
   const notebook = readNotebook(file);
   const wanted = notebook.metadata.kernelspec?.name ?? kernelName;
   // Notebooks of tslab are TypeScript too, and run here unchanged.
-  if (wanted !== kernelName && wanted !== 'tslab') throw new BadNotebook(`${file} wants the kernel "${wanted}"; this command runs "${kernelName}". Choose "${kernelName}" in the notebook's metadata, or run it with Jupyter's own tools.`);
+  if (wanted !== kernelName && wanted !== 'tslab') {
+    const remedy = `Choose "${kernelName}" in the notebook's metadata, or run it with Jupyter's own tools.`;
+    throw new BadNotebook(`${file} wants the kernel "${wanted}"; this command runs "${kernelName}". ${remedy}`);
+  }
   injectParameters(notebook, parameters, file);
   const cwd = dirname(resolve(file));
   const plan = options.resume ? resumePlan(notebook, out) : new Map(codeCells(notebook).map((cell) => [cell, 'run'] as const));
@@ -96,7 +99,9 @@ async function runCell(kernel: KernelClient, cell: CodeCell, collector: OutputCo
     await kernel.interrupt();
     const stopped = await Promise.race([running, sleep(interruptPatience, 'stuck' as const, { signal: ended.signal })]);
     if (stopped === 'stuck') kernel.process.kill('SIGKILL');
-    fail(first === 'late' ? 'CellTimeout' : 'Interrupted', `${first === 'late' ? `the cell took more than ${timeout} s` : 'the run was interrupted'}${stopped === 'stuck' ? ' and could not be interrupted; its kernel was ended' : ''}`);
+    const end = stopped === 'stuck' ? ', and the cell could not be interrupted; its kernel was ended' : '';
+    if (first === 'late') fail('CellTimeout', `the cell took more than ${timeout} s${end}`);
+    else fail('Interrupted', `the run was interrupted${end}`);
   } catch (error) {
     if (!(error instanceof KernelDied)) throw error;
     fail(error.name, error.message);

@@ -97,16 +97,17 @@ function rewrite(file: TypeScript.SourceFile, context: TypeScript.Transformation
 
   /** A recursion needs no loop to go on for ever. */
   const withEntryCheck = (node: TypeScript.Node): TypeScript.Node => {
-    if (ts.isArrowFunction(node) && !ts.isBlock(node.body)) {
-      const body = f.createComma(f.createLogicalAnd(isInterrupted(), runtime('stop', [])), node.body);
-      return f.updateArrowFunction(node, node.modifiers, undefined, node.parameters, undefined, node.equalsGreaterThanToken, f.createParenthesizedExpression(body));
-    }
     const checked = (body: TypeScript.Block) => f.updateBlock(body, [interruptCheck(), ...body.statements]);
-    if (ts.isArrowFunction(node)) return f.updateArrowFunction(node, node.modifiers, undefined, node.parameters, undefined, node.equalsGreaterThanToken, checked(node.body as TypeScript.Block));
-    if (ts.isFunctionExpression(node)) return f.updateFunctionExpression(node, node.modifiers, node.asteriskToken, node.name, undefined, node.parameters, undefined, checked(node.body));
-    if (ts.isFunctionDeclaration(node) && node.body) return f.updateFunctionDeclaration(node, node.modifiers, node.asteriskToken, node.name, undefined, node.parameters, undefined, checked(node.body));
-    if (ts.isMethodDeclaration(node) && node.body) return f.updateMethodDeclaration(node, node.modifiers, node.asteriskToken, node.name, undefined, undefined, node.parameters, undefined, checked(node.body));
-    return node;
+    if (ts.isArrowFunction(node)) {
+      const { modifiers, parameters, equalsGreaterThanToken: arrow, body } = node;
+      const checkedBody = ts.isBlock(body) ? checked(body) : f.createParenthesizedExpression(f.createComma(f.createLogicalAnd(isInterrupted(), runtime('stop', [])), body));
+      return f.updateArrowFunction(node, modifiers, undefined, parameters, undefined, arrow, checkedBody);
+    }
+    if (!(ts.isFunctionExpression(node) || ts.isFunctionDeclaration(node) || ts.isMethodDeclaration(node)) || !node.body) return node;
+    const { modifiers, asteriskToken: star, parameters, body } = node;
+    if (ts.isFunctionExpression(node)) return f.updateFunctionExpression(node, modifiers as TypeScript.NodeArray<TypeScript.Modifier>, star, node.name, undefined, parameters, undefined, checked(body));
+    if (ts.isFunctionDeclaration(node)) return f.updateFunctionDeclaration(node, modifiers, star, node.name, undefined, parameters, undefined, checked(body));
+    return f.updateMethodDeclaration(node, modifiers, star, node.name, undefined, undefined, parameters, undefined, checked(body));
   };
 
   const withInterruptCheck = (loop: TypeScript.IterationStatement): TypeScript.Node => {
@@ -172,9 +173,10 @@ function rewrite(file: TypeScript.SourceFile, context: TypeScript.Transformation
 const isUseStrict = (statement: TypeScript.Statement) =>
   ts.isExpressionStatement(statement) && ts.isStringLiteral(statement.expression) && statement.expression.text === 'use strict';
 
-/** Helpers that TypeScript itself adds, such as `__decorate`, stay `var`: they may be declared again by each cell. */
+/** Helpers that TypeScript itself adds stay `var`: each cell that needs them may declare them again. */
 function isHelper(statement: TypeScript.VariableStatement): boolean {
-  return statement.declarationList.declarations.every(({ name, initializer }) => ts.isIdentifier(name) && /^__(decorate|metadata|param|esDecorate|runInitializers|setFunctionName|propKey|rest|addDisposableResource|disposeResources)$/.test(name.text) && initializer !== undefined);
+  const helper = /^__(decorate|metadata|param|rest)$/;
+  return statement.declarationList.declarations.every(({ name, initializer }) => ts.isIdentifier(name) && helper.test(name.text) && initializer !== undefined);
 }
 
 /** An assignment is a statement to the reader, so its value is not shown. */
