@@ -87,6 +87,7 @@ export async function runNotebook(file: string, options: RunOptions = {}): Promi
 /** Runs one cell. Whatever ends it, `collector` knows: an error of the cell, the time limit, or the kernel's death. */
 async function runCell(kernel: KernelClient, cell: CodeCell, collector: OutputCollector, { timeout, signal }: RunOptions): Promise<void> {
   const fail = (ename: string, evalue: string) => collector.fail({ ename, evalue, traceback: [`${ename}: ${evalue}`] });
+  if (signal?.aborted) return fail('Interrupted', 'the run was interrupted');
   const ended = new AbortController();
   try {
     const running = kernel.execute(sourceOf(cell), (message) => collector.receive(message)).then(() => 'done' as const);
