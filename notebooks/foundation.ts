@@ -8,7 +8,7 @@
 const folder = 'runs/start';
 
 // %%
-import { curves, foundationCurves, jobPicture, measurementTable, openJob } from 'dreamllm';
+import { aqFrom, curves, foundationCurves, jobPicture, measurementTable, openJob } from 'dreamllm';
 const job = openJob(folder);
 const made = foundationCurves();
 Object.keys(made);
@@ -42,4 +42,5 @@ jobPicture(job, 'pictures/foundation.png');
 // Numbers: the autoencoder's PSNR in dB, retrieval across artists (top-1 among as many objects as n), distances of drawn to real pictures. `untrained U-Net` is the floor.
 
 // %%
-measurementTable(job, 'psnr', 'clip-retrieval', 'fid', 'kid', 'identification', 'clip-score').filter((row: { model: string }) => row.model.includes('U-Net') || row.model === 'autoencoder' || row.model === 'CLIP');
+const measured = measurementTable(job, 'psnr', 'clip-retrieval', 'fid', 'kid', 'identification', 'clip-score').objects() as { model: string }[];
+aqFrom(measured.filter(({ model }) => ['autoencoder', 'CLIP', 'foundation U-Net', 'untrained U-Net'].includes(model)));

@@ -84,7 +84,7 @@ const plan: Pick<Step, 'name' | 'seconds'>[] = [
 export async function runMainJob({ out, seed, smoke = false, foundation = join(packageRoot(), 'data/foundation'), signal, say }: MainOptions): Promise<MainResult> {
   mkdirSync(join(out, 'pictures'), { recursive: true });
   const sizes = smoke ? smokeSizes : fullSizes;
-  const origin = { seed, sizes, foundation: foundationHash(foundation), code: codeVersion(), evaluation: codeVersion(['eval', 'lab']) };
+  const origin = { seed, sizes, foundation: foundationHash(foundation), code: codeVersion(), evaluation: [codeVersion(['eval']), measureFoundation, measureComprehension, measureCreation] };
   const graph = stageGraph({ folder: join(out, 'stages'), foundation, signal, progress: (label, steps) => progress(label, steps), ...(smoke ? { steps: 4 } : {}) });
   const runner = new StepRunner(join(out, 'steps'), plan, say);
   const step = <Value>(name: string, title: string, identity: unknown, run: () => Promise<Value>) =>
