@@ -21,6 +21,7 @@ export function override(settings: StageSettings, assignments: readonly string[]
     const value = parseValue(text);
     if (key === 'steps' || key === 'epochs') changed.length = { [key]: positive(key, value) } as Stage['length'];
     else if (key === 'learningRate') changed.schedule = { ...changed.schedule, peak: positive(key, value) };
+    else if (key === 'snrGamma') changed.snrGamma = positive(key, value);
     else if (key.startsWith('data.')) changed.data = { ...changed.data, [key.slice(5)]: positive(key, value) };
     else assign(changed, key.split('.'), value, key);
   }

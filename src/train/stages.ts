@@ -17,6 +17,11 @@ export interface Stage {
   trainable: readonly string[];
   /** `alignment` is the CLIP alignment loss of the paper's Table 3, which no recipe uses. */
   lossWeights: { lm: number; diffusion: number; alignment?: number };
+  /**
+   * Bound of the signal-to-noise ratio in min-SNR weighting of the diffusion loss, an option of the reference code that the paper does not use. A small
+   * one weighs high noise up, where it is decided what a picture shows.
+   */
+  snrGamma?: number;
   schedule: Schedule;
   /** Samples per optimizer step: `microBatchSize` at a time on each of `devices`. */
   microBatchSize: number;
@@ -214,6 +219,7 @@ function describe(stage: Stage): Record<string, string> {
     mode: stage.mode,
     trainable: stage.trainable.join(', '),
     'loss weights': Object.entries(stage.lossWeights).map(([name, weight]) => `${name} ${weight}`).join(', '),
+    'min-SNR': stage.snrGamma === undefined ? 'off' : String(stage.snrGamma),
     'learning rate': `${peak} ${shape}, warm-up ${warmupRatio}`,
     'batch size': `${batchSize(stage)} (${stage.microBatchSize} × ${stage.devices * stage.accumulation})`,
     length: 'epochs' in stage.length ? `${stage.length.epochs} ${stage.length.epochs === 1 ? 'epoch' : 'epochs'}` : `${stage.length.steps} steps`,

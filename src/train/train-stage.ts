@@ -169,7 +169,7 @@ export async function stageInputs(records: readonly TrainingRecord[], context: I
   return { batch, draws: size > 0 ? drawDiffusion(shape, config, objective, seed, ...path) : null };
 }
 
-export const objectiveOf = ({ lossWeights }: StageSettings): Objective => ({ ...releasedObjective, weights: lossWeights });
+export const objectiveOf = ({ lossWeights, snrGamma }: StageSettings): Objective => ({ ...releasedObjective, weights: lossWeights, ...(snrGamma === undefined ? {} : { snrGamma }) });
 
 /** What the paper spreads over devices is added up here, one micro-batch after the other. */
 export const loopSettings = (settings: StageSettings): LoopSettings => ({
