@@ -2,10 +2,15 @@ import type { Task } from '../loop.js';
 import type { OptimizerSettings } from '../optimizer.js';
 import type { Schedule } from '../schedules.js';
 
-export const partNames = ['vae', 'clip', 'lm', 'unet'] as const;
+export const partNames = ['vae', 'clip', 'lm', 'unet', 'vision'] as const;
 export type PartName = (typeof partNames)[number];
 
-/** How one of the four foundation models is trained, as data. */
+/** Where each part is written. `vision` is the same CLIP with a better picture tower, so it takes the place of `clip`. */
+export const fileNames: Record<PartName, string> = {
+  vae: 'vae.safetensors', clip: 'clip.safetensors', lm: 'lm.safetensors', unet: 'unet.safetensors', vision: 'clip.safetensors',
+};
+
+/** How one of the foundation models is trained, as data. */
 export interface PartSettings {
   steps: number;
   batchSize: number;

@@ -9,11 +9,11 @@ import { provenance, type Provenance } from '../provenance.js';
 import { latestCheckpoint, readEvents, RunFolder, type Event } from '../run-folder.js';
 import { loadExact } from '../tensors.js';
 import { buildPart } from './build.js';
-import type { Part, PartName, PartSettings } from './part.js';
+import { fileNames, type Part, type PartName, type PartSettings } from './part.js';
 import { foundationSettings } from './settings.js';
 
 export interface FoundationOptions {
-  /** Where NAME.safetensors and foundation.json are written, and earlier parts are read from. */
+  /** Where the weights (`fileNames`) and foundation.json are written, and earlier parts are read from. */
   out: string;
   /** Where the run folders `foundation-NAME` lie. */
   runs: string;
@@ -98,11 +98,11 @@ async function writePart(
   name: PartName, part: Part, parents: Record<string, string>, settings: PartSettings, steps: number, path: string, out: string,
 ): Promise<PartRecord> {
   const results = { ...(await part.finish?.()), ...(await part.evaluate()) };
-  const file = join(out, `${name}.safetensors`);
+  const file = join(out, fileNames[name]);
   saveParams(file, part.params, { dtype: 'f16', metadata: { part: name, parents: JSON.stringify(parents) } });
   const events = readEvents(path).filter(({ step = 0 }) => step < steps);
   const record: PartRecord = {
-    file: `${name}.safetensors`,
+    file: fileNames[name],
     sha256: hashFile(file),
     parameters: [...flatten(part.params).values()].reduce((sum, { size }) => sum + size, 0),
     settings,
