@@ -86,7 +86,7 @@ export async function exportPart(name: PartName, { out, runs, progress }: Founda
   const { part, parents } = buildPart(name, settings, out);
   try {
     const averages = join(checkpoint.folder, 'ema.safetensors');
-    loadExact(existsSync(averages) ? averages : join(checkpoint.folder, 'parameters.safetensors'), flatten(part.params));
+    loadExact(existsSync(averages) ? averages : join(checkpoint.folder, 'parameters.safetensors'), part.task.trainable);
     return await writePart(name, part, parents, settings, step, path, out);
   } finally {
     part.dispose();
