@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { clipPreprocessing, imageTensor, type RgbImage } from '../../core/images.js';
 import { random } from '../../core/random.js';
-import { caption } from '../../data/captions.js';
+import { caption, type CaptionForm } from '../../data/captions.js';
 import { cells, paintedStyles, type Style } from '../../data/emoji.js';
 import { renderScene, sceneWith, type Scene } from '../../data/scenes.js';
 import type { Axis, Split } from '../../data/types.js';
@@ -37,18 +37,26 @@ function inBatches<T>(items: readonly T[], dim: number, embed: (batch: readonly 
   return rows;
 }
 
-export interface Retrieval {
-  /** Share of scenes whose own full caption is the most similar of all captions: object, style and ground help alike. */
-  readonly caption: number;
-  /** Which concept is it, with all else equal? The nearest of captions that differ in the concept alone. */
-  readonly conceptByText: number;
+/** Which concept is it? Found in three ways, as shares of the pictures. */
+export interface ConceptRetrieval {
+  /** The nearest of captions that differ in the concept alone. */
+  readonly byText: number;
   /** The nearest picture in the styles of training, by CLIP's picture embedding. */
-  readonly conceptByImages: number;
-  /** The same by raw pixels: what needs no learning. */
-  readonly conceptByPixels: number;
+  readonly byImages: number;
+  /** The same by raw pixels, each less their common mean: what needs no learning. */
+  readonly byPixels: number;
   /** Exact McNemar tests of the two against raw pixels. */
   readonly textP: number;
   readonly imagesP: number;
+}
+
+export interface Retrieval {
+  /** Share of scenes whose own full caption is the most similar of all captions: object, style and ground help alike. */
+  readonly caption: number;
+  /** Pictures as the data has them: grounds, places and sizes vary in queries and gallery alike. */
+  readonly scenes: ConceptRetrieval;
+  /** Large, in the middle, on white: pictures of one concept differ by their style alone, which suits pixels best. */
+  readonly aligned: ConceptRetrieval;
   readonly chance: number;
 }
 
@@ -57,39 +65,56 @@ export interface Retrieval {
  * ask for the concept alone, in three ways, of which one is raw pixels.
  */
 export function measureRetrieval(clip: ClipJudge, { count = 200, split = 'test' as Split, axis = 'cell' as Axis, seed = defaultTestSet.seed } = {}): Measurement<Retrieval> {
-  const side = clip.config.vision.imageSize;
   const unseen = new Map(cells(split, axis).filter(({ concept }) => concept.isCore).map((cell) => [cell.concept.component, cell]));
-  const queries = [...unseen.values()].slice(0, count).map(({ concept, style }) => ({ concept, style, scene: plain(concept.name, style), others: paintedStyles.filter((each) => each !== style && concept.icons[each]) }));
-  const asked = queries.filter(({ others }) => others.length > 0);
+  const asked = [...unseen.values()]
+    .slice(0, count)
+    .map(({ concept, style }) => ({ concept, style, others: paintedStyles.filter((each) => each !== style && concept.icons[each]) }))
+    .filter(({ others }) => others.length > 0);
   const n = asked.length;
   if (n < 2) throw new Error(`Retrieval needs at least 2 objects in two styles, found ${n} in split "${split}", axis "${axis}".`);
-  const draw = (scene: Scene): RgbImage => ({ width: side, height: side, data: renderScene(scene, side) });
-  const shown = asked.map(({ scene }) => draw(scene));
-  const gallery = asked.flatMap(({ concept, others }, owner) => others.map((style) => ({ owner, picture: draw(plain(concept.name, style)) })));
-  const owners = gallery.map(({ owner }) => owner);
 
-  // Scenes as training has them: other grounds, sizes and places.
   const scenes = asked.map(({ concept, style }, i) => sceneWith(random(seed, 'retrieval', i), 'single', [{ concept, style }], { split, axis }) ?? plain(concept.name, style));
+  const others = asked.flatMap(({ concept, others: styles }, owner) =>
+    styles.map((style) => ({ owner, scene: sceneWith(random(seed, 'retrieval gallery', owner, style), 'single', [{ concept, style }], { split, axis }) ?? plain(concept.name, style) })),
+  );
   const own = asked.map((_, i) => i);
-  const byCaption = nearest(embedPictures(clip, scenes.map(draw)), embedTexts(clip, scenes.map((scene) => caption(scene, 'full'))), own, n);
-
-  const embedded = embedPictures(clip, shown);
-  const byText = nearest(embedded, embedTexts(clip, asked.map(({ scene }) => caption(scene, 'ground'))), own, n);
-  const byImage = nearest(embedded, embedPictures(clip, gallery.map(({ picture }) => picture)), owners, n);
-  const pixels = centred([...shown, ...gallery.map(({ picture }) => picture)].map(({ data }) => Float32Array.from(data)));
-  const byPixels = nearest(pixels.subarray(0, n * side * side * 3), pixels.subarray(n * side * side * 3), owners, n);
-
-  const share = (found: readonly boolean[]) => found.filter(Boolean).length / n;
-  const only = (a: readonly boolean[], b: readonly boolean[]) => a.filter((hit, i) => hit && !b[i]).length;
-  const against = (found: readonly boolean[]) => mcnemarTest(only(found, byPixels), only(byPixels, found));
+  const draw = (scene: Scene) => drawn(scene, clip.config.vision.imageSize);
+  const hits = nearest(embedPictures(clip, scenes.map(draw)), embedTexts(clip, scenes.map((scene) => caption(scene, 'full'))), own, n);
   return measurement({
-    metric: 'clip-retrieval', value: share(byCaption), n, ci: wilson(byCaption.filter(Boolean).length, n, 0.95, 'pictures'),
+    metric: 'clip-retrieval', value: share(hits), n, ci: wilson(hits.filter(Boolean).length, n, 0.95, 'pictures'),
     protocol: { dataset: 'emoji world, single objects', split: `${split}, new ${axis}`, size: n, extractor: clip.name, testSeed: seed, captionPolicy: 'full caption', evaluation: 'top-1 caption, cosine' },
     details: {
-      caption: share(byCaption), conceptByText: share(byText), conceptByImages: share(byImage), conceptByPixels: share(byPixels), textP: against(byText), imagesP: against(byImage), chance: 1 / n,
+      caption: share(hits),
+      scenes: conceptRetrieval(clip, scenes, others, 'short'),
+      aligned: conceptRetrieval(
+        clip,
+        asked.map(({ concept, style }) => plain(concept.name, style)),
+        asked.flatMap(({ concept, others: styles }, owner) => styles.map((style) => ({ owner, scene: plain(concept.name, style) }))),
+        'ground',
+      ),
+      chance: 1 / n,
     },
   });
 }
+
+/** `shown` scenes, one a concept; `gallery` scenes of the same concepts in other styles, each with the number of its concept. */
+function conceptRetrieval(clip: ClipJudge, shown: readonly Scene[], gallery: readonly { owner: number; scene: Scene }[], form: CaptionForm): ConceptRetrieval {
+  const n = shown.length;
+  const side = clip.config.vision.imageSize;
+  const [queries, pictures] = [shown.map((scene) => drawn(scene, side)), gallery.map(({ scene }) => drawn(scene, side))];
+  const owners = gallery.map(({ owner }) => owner);
+  const embedded = embedPictures(clip, queries);
+  const byText = nearest(embedded, embedTexts(clip, shown.map((scene) => caption(scene, form))), shown.map((_, i) => i), n);
+  const byImages = nearest(embedded, embedPictures(clip, pictures), owners, n);
+  const pixels = centred([...queries, ...pictures].map(({ data }) => Float32Array.from(data)));
+  const byPixels = nearest(pixels.subarray(0, n * side * side * 3), pixels.subarray(n * side * side * 3), owners, n);
+  const only = (a: readonly boolean[], b: readonly boolean[]) => a.filter((hit, i) => hit && !b[i]).length;
+  const against = (found: readonly boolean[]) => mcnemarTest(only(found, byPixels), only(byPixels, found));
+  return { byText: share(byText), byImages: share(byImages), byPixels: share(byPixels), textP: against(byText), imagesP: against(byImages) };
+}
+
+const share = (found: readonly boolean[]) => found.filter(Boolean).length / found.length;
+const drawn = (scene: Scene, side: number): RgbImage => ({ width: side, height: side, data: renderScene(scene, side) });
 
 /** One large object on white, where pictures of one concept differ by their style alone. */
 const plain = (concept: string, style: Style): Scene => ({ kind: 'single', ground: 'white', objects: [{ concept, style, x: 1, y: 1, size: 30 }] });

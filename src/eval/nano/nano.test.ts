@@ -146,7 +146,8 @@ describe('creation of a small model', () => {
 describe('the foundation', () => {
   test('is measured by retrieval and reconstruction', async () => {
     const retrieval = await leaksNothing(async () => measureRetrieval(clip, { count: 30 }));
-    assert.ok(retrieval.details!.conceptByPixels > 2 * retrieval.details!.chance, 'the same object in two styles looks alike');
+    assert.ok(retrieval.details!.aligned.byPixels > 2 * retrieval.details!.chance, 'the same object in two styles looks alike');
+    assert.ok(retrieval.details!.scenes.byPixels <= retrieval.details!.aligned.byPixels, 'more so where it stands at the same place');
     const reconstruction = await leaksNothing(() => measureReconstruction({ params: params.stable_diffusion_head.vae, config: config.vae }, 32, { count: 4 }));
     assert.ok(reconstruction.value > 0 && reconstruction.value < 30);
   });
