@@ -113,12 +113,12 @@ describe('conversations', () => {
     assert.deepEqual([...kinds].sort(), [...conversationKinds].sort());
   });
 
-  test('ask multiple choices in the form of the evaluation, with letters equally often right', () => {
+  test('ask multiple choices in the form of the evaluation, with each place equally often right', () => {
     const answers = Array.from({ length: 600 }, (_, i) => conversationAt(1, i, { split: 'train', conversationKinds: { choice: 1 } })).map(({ conversations: [question, answer] }) => {
-      assert.match(question.value, /^<image>\n[^\n]+\nA\. [^\n]+\nB\. [^\n]+\n(?:C\. [^\n]+\n)?(?:D\. [^\n]+\n)?answer with the letter\.$/);
-      const options = question.value.match(/^[A-D]\. /gm)!;
-      assert.ok('ABCD'.indexOf(answer.value) < options.length);
-      return answer.value;
+      assert.match(question.value, /^<image>\n[^\n]+\nA\. [^\n]+\nB\. [^\n]+\n(?:C\. [^\n]+\n)?(?:D\. [^\n]+\n)?answer with one of them\.$/);
+      const options = new Map([...question.value.matchAll(/^([A-D])\. (.+)$/gm)].map(([, letter, text]) => [text, letter]));
+      assert.ok(options.has(answer.value), `${answer.value} is none of ${[...options.keys()].join(', ')}`);
+      return options.get(answer.value);
     });
     const share = (letter: string) => answers.filter((answer) => answer === letter).length / answers.length;
     for (const letter of 'AB') assert.ok(share(letter) > 0.2 && share(letter) < 0.35, `${letter}: ${share(letter)}`);

@@ -11,7 +11,7 @@ import type { Conversation, InstructInterleaved, Turn } from './types.js';
 /** What is added to a question, in training and in evaluation alike. */
 export const prompts = {
   short: 'answer briefly.',
-  choice: 'answer with the letter.',
+  choice: 'answer with one of them.',
   describe: ['describe the picture.', 'what do you see?', 'what does this picture show?'],
   detail: ['describe the picture in detail.', 'tell me all about the picture.'],
   draw: ['draw', 'please draw', 'make a picture of', 'show me'],
@@ -95,7 +95,7 @@ const converse: Record<ConversationKind, (scene: Scene, stream: Random, seed: nu
 
 function multipleChoice(scene: Scene, { question, hint, right, wrong }: Choice, stream: Random): Talk {
   const options = stream.shuffle([right, ...wrong]);
-  return aboutPicture(scene, choicePrompt(question, options, hint), 'ABCD'[options.indexOf(right)]);
+  return aboutPicture(scene, choicePrompt(question, options, hint), right);
 }
 
 /** A single outline that the split may show, in any colour it allows. */

@@ -31,9 +31,9 @@ export function languageModelPart(config: LlamaConfig, tokenizer: NanoTokenizer,
       labels.push(...(learned ? tokens : tokens.map(() => IGNORED)));
     }
   };
-  const window = (split: 'train' | 'val', path: (string | number)[], options: Parameters<typeof foundationText>[4] = {}): Window => {
+  const window = (split: 'train' | 'val', path: (string | number)[], only?: ConversationKind): Window => {
     const made: Window = { ids: [], labels: [] };
-    for (let part = 0; made.ids.length < windowTokens; part++) append(made, foundationText(split, seed, [...path, part], template, options));
+    for (let part = 0; made.ids.length < windowTokens; part++) append(made, foundationText(split, seed, [...path, part], template, only));
     return { ids: made.ids.slice(0, windowTokens), labels: made.labels.slice(0, windowTokens) };
   };
   const tensors = (rows: readonly Window[]) => {
@@ -50,7 +50,7 @@ export function languageModelPart(config: LlamaConfig, tokenizer: NanoTokenizer,
       trainable: flatten(params),
       batch: (step) => ({
         ids: Array.from({ length: batchSize }, (_, i) => `text ${step}.${i}`),
-        inputs: tensors(Array.from({ length: batchSize }, (_, i) => window('train', [step, i], { phase: step < (settings.lettersFrom ?? Infinity) ? 'first' : 'letters' }))),
+        inputs: tensors(Array.from({ length: batchSize }, (_, i) => window('train', [step, i]))),
       }),
       loss: (inputs) => ({ loss: loss(inputs as Inputs) }),
     },
@@ -72,7 +72,7 @@ export function languageModelPart(config: LlamaConfig, tokenizer: NanoTokenizer,
 
   /** Share of the tokens of answers, their ends aside, that are the most likely ones: 32 windows of one kind of validation conversation. */
   async function accuracy(kind: ConversationKind): Promise<number> {
-    const windows = Array.from({ length: 32 }, (_, i) => window('val', ['accuracy', kind, i], { only: kind }));
+    const windows = Array.from({ length: 32 }, (_, i) => window('val', ['accuracy', kind, i], kind));
     const inputs = tensors(windows);
     const top = tf.tidy(() => llama(params, inputs.ids, config).argMax(2));
     const found = await top.data();

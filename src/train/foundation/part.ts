@@ -25,8 +25,6 @@ export interface PartSettings {
    * picture shows: that is decided at high noise, where the error of the noise is small whatever the network knows.
    */
   weighting?: { from: number; most: number };
-  /** Language model: from this step on it also practises which letter an option has, and meets more choices. */
-  lettersFrom?: number;
   /** Steps between evaluations on held-out data. */
   evaluateEvery: number;
 }

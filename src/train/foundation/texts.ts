@@ -2,24 +2,16 @@ import { random, deriveSeed } from '../../core/random.js';
 import { caption, pairAt } from '../../data/captions.js';
 import { documentAt } from '../../data/documents.js';
 import { sceneOf } from '../../data/images.js';
-import { choiceOf } from '../../data/choices.js';
-import { choicePrompt, conversationAt, type ConversationKind } from '../../data/instructions.js';
-import { shortQuestions } from '../../data/questions.js';
-import { sceneAt, weighted } from '../../data/scenes.js';
+import { conversationAt, type ConversationKind } from '../../data/instructions.js';
+import { weighted } from '../../data/scenes.js';
 import { textAt } from '../../data/text.js';
-import { rounds, type ConversationTurn, type Template } from '../../dreamllm/conversation.js';
+import { rounds, type Template } from '../../dreamllm/conversation.js';
 
-/** What the language model reads before it meets a picture. */
-type TextKind = 'text' | 'caption' | 'document' | 'conversation' | 'letters';
-
-/** Shares of the kinds, from the beginning, and once it can answer questions and has to learn which letter an answer has. */
-const shares: Record<'first' | 'letters', Partial<Record<TextKind, number>>> = {
-  first: { text: 20, caption: 8, document: 17, conversation: 55 },
-  letters: { text: 12, caption: 4, document: 12, conversation: 44, letters: 28 },
-};
+/** What the language model reads before it meets a picture, and in which shares. */
+const shares = { text: 20, caption: 8, document: 17, conversation: 55 };
 
 /**
- * How often each kind of conversation is read. Vicuna can already answer from a text, choose a lettered option and say again what it was told;
+ * How often each kind of conversation is read. Vicuna can already answer from a text, choose an option and say again what it was told;
  * a model of this size learns that from many examples.
  */
 const conversationKinds: Partial<Record<ConversationKind, number>> = { choice: 42, dialogue: 20, question: 10, draw: 15, recolor: 7, describe: 3, detail: 3 };
@@ -41,12 +33,11 @@ export function inWords(ref: string): string {
  * for each question and each answer; every answer ends its piece of sequence.
  */
 export function foundationText(
-  split: 'train' | 'val', seed: number, path: readonly (string | number)[], template: Template,
-  { phase = 'first', only }: { phase?: 'first' | 'letters'; only?: ConversationKind } = {},
+  split: 'train' | 'val', seed: number, path: readonly (string | number)[], template: Template, only?: ConversationKind,
 ): TextPiece[] {
   const stream = random(seed, 'foundation text', split, ...path);
   const index = deriveSeed(seed, 'foundation text', split, ...path);
-  const kind = only ? 'conversation' : weighted(stream, shares[phase]);
+  const kind = only ? 'conversation' : weighted(stream, shares);
   switch (kind) {
     case 'text':
       return [{ text: textAt(seed, index, split), learned: true }];
@@ -62,21 +53,7 @@ export function foundationText(
       const { conversations, images } = conversationAt(seed, index, { split, conversationKinds: kinds });
       let next = 0;
       const turns = conversations.map(({ from, value }) => ({ from, value: value.replace(/<image>|<dream>/g, () => inWords(images[next++])) }));
-      return pieces(turns, template);
-    }
-    case 'letters': {
-      const choices = shortQuestions(sceneAt(seed, index, { split }), stream).map((each) => choiceOf(each, stream)).filter((choice) => choice !== undefined);
-      const { right, wrong } = stream.choice(choices);
-      const options = stream.shuffle([right, ...wrong]);
-      const asked = stream.shuffle(options.map((_, i) => i));
-      const turns = asked.flatMap((option, turn) => [
-        { from: 'human' as const, value: choicePrompt(`which letter has ${options[option]}?`, turn === 0 ? options : []) },
-        { from: 'gpt' as const, value: 'ABCD'[option] },
-      ]);
-      return pieces(turns, template);
+      return rounds(turns, template).flatMap(({ before, answer }) => [{ text: before, learned: false }, { text: answer, learned: true }]);
     }
   }
 }
-
-const pieces = (turns: readonly ConversationTurn[], template: Template): TextPiece[] =>
-  rounds(turns, template).flatMap(({ before, answer }) => [{ text: before, learned: false }, { text: answer, learned: true }]);
