@@ -9,6 +9,7 @@ interface Addon {
   names: string;
   setThreads(count: number): boolean;
   mapFile(file: string): ArrayBuffer | undefined;
+  reserve(bytes: number): ArrayBuffer | undefined;
   call(kernel: number, numbers: Float64Array, ...tensors: unknown[]): number;
 }
 
@@ -37,11 +38,28 @@ export function loadNative(threads: number): Engine {
       if (!memory) throw new Error(`${file} could not be mapped into memory. It must be a regular file that is not empty.`);
       return memory;
     },
-    allocate: (bytes) => ({ buffer: new ArrayBuffer(bytes), offset: 0, bytes }),
+    allocate: arenas(addon),
     call(kernel, tensors, numbers) {
       for (let i = 0; i < numbers.length; i++) arguments64[i] = numbers[i];
       const status = addon.call(ids.get(kernel)!, arguments64, ...tensors);
       if (status !== 0) throw kernelError(kernel, status);
     },
+  };
+}
+
+const ARENA = 64 * 2 ** 20;
+
+/** Cuts blocks from large pieces of memory, one after the other. Pages that nothing touched take no memory. */
+function arenas(addon: Addon): Engine['allocate'] {
+  let arena: { buffer: ArrayBuffer; used: number } | undefined;
+  return (bytes) => {
+    if (!arena || arena.used + bytes > arena.buffer.byteLength) {
+      const buffer = addon.reserve(Math.max(ARENA, bytes));
+      if (!buffer) throw new Error(`The system has no ${(bytes / 2 ** 20).toFixed(1)} MiB left for the native engine. Use a smaller batch or model, or end other programs.`);
+      arena = { buffer, used: 0 };
+    }
+    const offset = arena.used;
+    arena.used += Math.ceil(bytes / 64) * 64;
+    return { buffer: arena.buffer, offset, bytes };
   };
 }
