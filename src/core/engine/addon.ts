@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { kernelError, type Engine, type KernelName } from './engine.js';
 
 interface Addon {
+  version?: number;
   names: string;
   setThreads(count: number): boolean;
   mapFile(file: string): ArrayBuffer | undefined;
@@ -18,7 +19,10 @@ export const addonFolder = fileURLToPath(new URL('../../../build/engine', import
 
 export const buildCommand = 'npm run build:native';
 
-/** Loads the addon. Throws, saying how to get one, when it is absent or was built for another processor. */
+/** What this side expects of the addon; stands in addon.c too. */
+const addonVersion = 2;
+
+/** Loads the addon. Throws, saying how to get one, when it is absent, old or was built for another processor. */
 export function loadNative(threads: number): Engine {
   const file = join(addonFolder, 'engine.node');
   if (!existsSync(file)) throw new Error(`No native engine at ${file}. Run \`${buildCommand}\`; it needs a C compiler and Node's headers.`);
@@ -26,6 +30,7 @@ export function loadNative(threads: number): Engine {
   // Built with -march=native: on another processor its instructions may not exist.
   if (processor !== cpus()[0].model) throw new Error(`The native engine was built for "${processor}", this is "${cpus()[0].model}". Run \`${buildCommand}\`.`);
   const addon = createRequire(import.meta.url)(file) as Addon;
+  if (addon.version !== addonVersion) throw new Error(`The native engine at ${file} was built from other sources than this package's. Run \`${buildCommand}\`.`);
   const ids = new Map(addon.names.trim().split(' ').map((name, id) => [name as KernelName, id]));
   if (!addon.setThreads(threads)) throw new Error(`The native engine could not start ${threads} threads. Set DREAMLLM_THREADS to a number from 1 to 64.`);
   const arguments64 = new Float64Array(64);
