@@ -17,6 +17,7 @@ const command: Command = {
   usage: 'FILE --out DIR',
   options: {
     out: { type: 'string', help: 'folder of the sweep: trials, measurements, results.jsonl' },
+    shared: { type: 'string', help: 'folder of stages that several sweeps (or a main job) have in common, DIR/shared by default' },
     executor: { type: 'string', help: 'local (default) or slurm; parallel or kubernetes, which are written to --render' },
     render: { type: 'string', help: 'file for the commands (GNU parallel) or the manifest (Kubernetes Indexed Job); nothing is run' },
     image: { type: 'string', help: 'kubernetes: container image with this package at /opt/dreamllm' },
@@ -45,13 +46,14 @@ const command: Command = {
 
     const sweep = await loadSweep(file);
     const out = resolve(values.out);
+    const shared = typeof values.shared === 'string' ? resolve(values.shared) : undefined;
     const plan = planSweep(sweep, out, workers);
     if (typeof values.pilot === 'string') {
       console.log(seedsFromPilot(sweep, values).join('\n'));
       return 0;
     }
     if (typeof values.render === 'string') {
-      writeFileSync(values.render, render(String(executor), sweep, plan, { file: resolve(file), out, workers, attempts: policy.kind === 'retry' ? policy.times + 1 : 1, ttl }, values));
+      writeFileSync(values.render, render(String(executor), sweep, plan, { file: resolve(file), out, shared, workers, attempts: policy.kind === 'retry' ? policy.times + 1 : 1, ttl }, values));
       console.log(`${plan.trials.length - plan.finished.length} trials in ${values.render}`);
       return 0;
     }
@@ -71,9 +73,9 @@ const command: Command = {
       };
       if (executor === 'slurm') {
         const { runOnSlurm } = await import('../lab/slurm.js');
-        succeeded = await runOnSlurm({ file: resolve(file), out, workers, policy, previousFailures, ttl, signal, ...reports });
+        succeeded = await runOnSlurm({ file: resolve(file), out, shared, workers, policy, previousFailures, ttl, signal, ...reports });
       } else {
-        succeeded = await runLocally({ file: resolve(file), out, workers, policy, previousFailures, ttl, signal, ...reports });
+        succeeded = await runLocally({ file: resolve(file), out, shared, workers, policy, previousFailures, ttl, signal, ...reports });
       }
     }
 
@@ -87,11 +89,11 @@ const command: Command = {
 
 const executors = ['local', 'slurm', 'parallel', 'kubernetes'];
 
-function render(executor: string, sweep: Sweep, plan: Plan, order: { file: string; out: string; workers: number; attempts: number; ttl: number }, { image, volume }: Arguments['values']): string {
+function render(executor: string, sweep: Sweep, plan: Plan, order: { file: string; out: string; shared?: string; workers: number; attempts: number; ttl: number }, { image, volume }: Arguments['values']): string {
   if (executor === 'parallel') return renderParallel(plan, order);
   const [, volumeClaim, mountPath] = /^([^:]+):(\/.*)$/.exec(String(volume ?? '')) ?? [];
   if (typeof image !== 'string' || !volumeClaim) throw new UsageError('kubernetes needs --image NAME and --volume CLAIM:PATH.');
-  const outside = [order.file, order.out].find((path) => !path.startsWith(mountPath));
+  const outside = [order.file, order.out, ...(order.shared ? [order.shared] : [])].find((path) => !path.startsWith(mountPath));
   if (outside) throw new UsageError(`${outside} does not lie under ${mountPath}, where pods see the volume. Render on a machine that has it mounted there.`);
   return renderKubernetes(sweep, plan, { ...order, image, volumeClaim, mountPath });
 }

@@ -17,6 +17,7 @@ export function parseFailurePolicy(text: string): FailurePolicy {
 export interface LocalOptions {
   file: string;
   out: string;
+  shared?: string;
   workers: number;
   policy: FailurePolicy;
   /** Failures that trials already have; a new run gives each at least one more attempt. */
@@ -29,7 +30,7 @@ export interface LocalOptions {
 
 /** Runs a sweep in worker processes on this machine. Resolves when none is left at work; true when no trial failed. */
 export async function runLocally(options: LocalOptions): Promise<boolean> {
-  const { file, out, policy, signal } = options;
+  const { file, out, shared, policy, signal } = options;
   const attempts = options.previousFailures + (policy.kind === 'retry' ? policy.times + 1 : 1);
   const children = new Set<ChildProcess>();
   let failed = false;
@@ -40,7 +41,7 @@ export async function runLocally(options: LocalOptions): Promise<boolean> {
 
   const start = (index: number) =>
     new Promise<void>((resolve) => {
-      const order: WorkerOrder = { file, out, worker: `${process.pid}.${index}`, attempts, stopOnFailure: policy.kind === 'stop', ttl: options.ttl ?? 60_000 };
+      const order: WorkerOrder = { file, out, shared, worker: `${process.pid}.${index}`, attempts, stopOnFailure: policy.kind === 'stop', ttl: options.ttl ?? 60_000 };
       const child = fork(siblingModule(import.meta.url, './worker-process'), [JSON.stringify(order)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
       children.add(child);
       child.on('message', (message: { finished?: string; failed?: string; failure?: Failure }) => {

@@ -17,7 +17,7 @@ const execute = promisify(execFile);
  * lease keeps a task that was only thought dead from publishing twice.
  */
 export async function runOnSlurm(options: LocalOptions & { pollMilliseconds?: number; sbatch?: readonly string[] }): Promise<boolean> {
-  const { file, out, workers, policy, signal } = options;
+  const { file, out, shared, workers, policy, signal } = options;
   const sweep = await loadSweep(file);
   const all = trials(sweep);
   const attempts = options.previousFailures + (policy.kind === 'retry' ? policy.times + 1 : 1);
@@ -27,7 +27,7 @@ export async function runOnSlurm(options: LocalOptions & { pollMilliseconds?: nu
   const logs = join(out, 'slurm');
   mkdirSync(logs, { recursive: true });
   const script = join(logs, 'array.sh');
-  writeFileSync(script, arrayScript({ file, out, attempts, stopOnFailure: policy.kind === 'stop', ttl: options.ttl ?? 60_000 }));
+  writeFileSync(script, arrayScript({ file, out, shared, attempts, stopOnFailure: policy.kind === 'stop', ttl: options.ttl ?? 60_000 }));
   const { stdout } = await execute('sbatch', [
     '--parsable',
     `--array=${compactIndices(indices)}%${workers}`,

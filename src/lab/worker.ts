@@ -7,6 +7,8 @@ export interface WorkerOrder {
   file: string;
   out: string;
   worker: string;
+  /** Folder of the stages that trials have in common; other sweeps may use it too. Default: `out/shared`. */
+  shared?: string;
   /** A trial that has failed this often is left alone. */
   attempts: number;
   /** End at the first failure. */

@@ -3,5 +3,8 @@ export * from './clip.js';
 export * from './comprehension.js';
 export * from './creation.js';
 export * from './documents.js';
+export * from './few-shot.js';
+export * from './in-context.js';
 export * from './likelihood.js';
+export * from './queries.js';
 export * from './subject.js';
