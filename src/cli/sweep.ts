@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { writeTextAtomically } from '../train/files.js';
 import { loadSweep } from '../lab/load-sweep.js';
 import { parseFailurePolicy, runLocally } from '../lab/local.js';
+import { placeWorkers, roomHere, type Placement } from '../lab/placement.js';
 import { collectRecords, describePlan, planSweep, type Plan } from '../lab/plan.js';
 import { planSeeds } from '../lab/pilot.js';
 import { readRecords } from '../lab/records.js';
@@ -27,7 +28,7 @@ const command: Command = {
     by: { type: 'string', help: 'pilot: the setting that is compared' },
     against: { type: 'string', help: 'pilot: its value that others are compared with' },
     difference: { type: 'string', help: 'pilot: a difference worth seeing; says how many seeds it takes' },
-    workers: { type: 'string', help: 'worker processes, 1 by default' },
+    workers: { type: 'string', help: 'worker processes: a number, or auto (default of local) for as many as cores and memory allow; 1 by default elsewhere' },
     'on-failure': { type: 'string', help: 'continue (default), stop or retry:N' },
     'dry-run': { type: 'boolean', help: 'print trials, cached ones and expected time, run nothing' },
     ttl: { type: 'string', help: 'seconds after which a silent worker counts as dead, 60 by default' },
@@ -40,13 +41,17 @@ const command: Command = {
     if (!executors.includes(String(executor))) throw new UsageError(`--executor: expected ${executors.join(', ')}, found "${String(executor)}".`);
     const isRendered = executor === 'parallel' || executor === 'kubernetes';
     if (isRendered !== (values.render !== undefined)) throw new UsageError('--render FILE goes with --executor parallel or kubernetes, and they with it.');
-    const workers = positive('--workers', values.workers ?? '1');
     const ttl = 1000 * positive('--ttl', values.ttl ?? '60');
     const policy = usage(() => parseFailurePolicy(String(values['on-failure'] ?? 'continue')));
 
     const sweep = await loadSweep(file);
     const out = resolve(values.out);
     const shared = typeof values.shared === 'string' ? resolve(values.shared) : undefined;
+    const asked = values.workers === undefined ? (executor === 'local' ? 'auto' : 1) : values.workers === 'auto' ? 'auto' : positive('--workers', values.workers);
+    if (asked === 'auto' && executor !== 'local') throw new UsageError(`--workers auto is for this machine; say how many trials ${String(executor)} may run at once.`);
+    const open = planSweep(sweep, out, 1);
+    const placement: Placement = executor === 'local' ? placeWorkers(asked, open.trials.length - open.finished.length, sweep, roomHere()) : { workers: asked as number, threads: 1 };
+    const { workers } = placement;
     const plan = planSweep(sweep, out, workers);
     if (typeof values.pilot === 'string') {
       console.log(seedsFromPilot(sweep, values).join('\n'));
@@ -63,6 +68,7 @@ const command: Command = {
     }
     mkdirSync(out, { recursive: true });
     if (!values.json) console.log(describePlan(sweep, plan, workers));
+    if (placement.reason) console.error(placement.reason);
 
     let succeeded = true;
     if (plan.finished.length < plan.trials.length) {
@@ -75,7 +81,7 @@ const command: Command = {
         const { runOnSlurm } = await import('../lab/slurm.js');
         succeeded = await runOnSlurm({ file: resolve(file), out, shared, workers, policy, previousFailures, ttl, signal, ...reports });
       } else {
-        succeeded = await runLocally({ file: resolve(file), out, shared, workers, policy, previousFailures, ttl, signal, ...reports });
+        succeeded = await runLocally({ file: resolve(file), out, shared, workers, ...(workers > 1 ? { threads: placement.threads } : {}), policy, previousFailures, ttl, signal, ...reports });
       }
     }
 

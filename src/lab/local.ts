@@ -19,6 +19,8 @@ export interface LocalOptions {
   out: string;
   shared?: string;
   workers: number;
+  /** Threads of each worker, unless DREAMLLM_THREADS says so already. */
+  threads?: number;
   policy: FailurePolicy;
   /** Failures that trials already have; a new run gives each at least one more attempt. */
   previousFailures: number;
@@ -32,6 +34,7 @@ export interface LocalOptions {
 export async function runLocally(options: LocalOptions): Promise<boolean> {
   const { file, out, shared, policy, signal } = options;
   const attempts = options.previousFailures + (policy.kind === 'retry' ? policy.times + 1 : 1);
+  const env = { ...process.env, ...(options.threads && !process.env.DREAMLLM_THREADS ? { DREAMLLM_THREADS: String(Math.min(64, options.threads)) } : {}) };
   const children = new Set<ChildProcess>();
   let failed = false;
   const stop = () => {
@@ -42,7 +45,7 @@ export async function runLocally(options: LocalOptions): Promise<boolean> {
   const start = (index: number) =>
     new Promise<void>((resolve) => {
       const order: WorkerOrder = { file, out, shared, worker: `${process.pid}.${index}`, attempts, stopOnFailure: policy.kind === 'stop', ttl: options.ttl ?? 60_000 };
-      const child = fork(siblingModule(import.meta.url, './worker-process'), [JSON.stringify(order)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+      const child = fork(siblingModule(import.meta.url, './worker-process'), [JSON.stringify(order)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env });
       children.add(child);
       child.on('message', (message: { finished?: string; failed?: string; failure?: Failure }) => {
         if (message.finished) options.onFinished?.(message.finished);

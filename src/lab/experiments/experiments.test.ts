@@ -29,6 +29,7 @@ const planned: Record<string, number> = {
   'few-shot': 5 * 3,
   'guidance-scale': 6 * 3,
   'in-context': 2 * 2 * 3 * 3,
+  'language-retention': 2 * 3,
   'language-scale': 3 * 3,
   latency: 2 * 3 * 3,
   'many-images': 2 * 5 * 3,

@@ -45,6 +45,10 @@ export const sweepFigures: Readonly<Record<string, Readonly<Record<string, Draw>
       ] as [string, Draw][];
     }),
   ),
+  'language-retention': {
+    definitions: (records) => barsFromRecords(records, { title: 'Definitions told apart before and after pictures', metric: 'definition-accuracy', x: 'stage' }),
+    likelihood: (records) => barsFromRecords(records, { title: 'Log-likelihood a token of held-out English', metric: 'log-likelihood-per-token', x: 'stage' }),
+  },
   'language-scale': {
     ...bothTasks('scale'),
     perplexity: (records) => curveFromRecords(records, { title: 'Held-out perplexity of the pretrained language models', metric: 'language-perplexity', x: 'scale' }),

@@ -1,6 +1,7 @@
 import type { DeclaredTable } from '../paper-tables.js';
 import { comprehensionTables } from './comprehension.js';
 import { dreamQueriesTable } from './dream-queries.js';
+import { languageTable } from './language-retention.js';
 import { latencyTable } from './latency.js';
 import { rewriteTables } from './rewrite-then-generate.js';
 import { synergyTable } from './synergy.js';
@@ -14,6 +15,7 @@ export { dreamQueries } from './dream-queries.js';
 export { fewShot } from './few-shot.js';
 export { guidanceScale } from './guidance-scale.js';
 export { inContext } from './in-context.js';
+export { languageRetention } from './language-retention.js';
 export { languageScale } from './language-scale.js';
 export { latency } from './latency.js';
 export { manyImages } from './many-images.js';
@@ -25,4 +27,4 @@ export { mainJobRecords, synergy } from './synergy.js';
 export { trainingLength } from './training-length.js';
 
 /** Which tables of the paper a sweep here answers. */
-export const declaredTables: readonly DeclaredTable[] = [...comprehensionTables, synergyTable, dreamQueriesTable, latencyTable, ...rewriteTables];
+export const declaredTables: readonly DeclaredTable[] = [...comprehensionTables, synergyTable, dreamQueriesTable, latencyTable, languageTable, ...rewriteTables];

@@ -40,7 +40,7 @@ export interface MeasuringOptions extends MeasureOptions {
 /** What an experiment measures on a trained model of one configuration. */
 export type Measuring<C extends Config> = (subject: Subject, config: C, options: MeasuringOptions) => Promise<Measurement[]>;
 
-export interface NanoExperiment<C extends Config> extends Pick<Sweep<C>, 'name' | 'question' | 'base' | 'grid' | 'list' | 'seeds' | 'secondsPerTrial'> {
+export interface NanoExperiment<C extends Config> extends Pick<Sweep<C>, 'name' | 'question' | 'base' | 'grid' | 'list' | 'seeds' | 'secondsPerTrial' | 'maxWorkers'> {
   recipe?(config: C): Recipe;
   measurements: Readonly<Record<string, { version?: number; run: Measuring<C> }>>;
 }
@@ -86,6 +86,7 @@ export function nanoSweep<C extends Config>(experiment: NanoExperiment<C>, optio
   return {
     ...declared,
     seeds,
+    memoryPerTrial: 2.5, // the largest resident size seen in a main job, which trains and measures the same
     identity: () => ({ foundation: foundationHash(foundation), code: codeVersion(), ...(steps === undefined ? {} : { steps }) }),
     recipe: (config) => recipe(config),
     async train(config, seed, context) {

@@ -59,6 +59,12 @@ describe('an experiment', { timeout: 1_200_000 }, () => {
     assert.deepEqual(stages(), before);
   });
 
+  test('on language asks both models the same without pictures', async () => {
+    const made = await results(experiments.languageRetention(tiny));
+    assert.deepEqual(made.map(({ measured }) => measured.map(({ metric, n }) => [metric, n])), [0, 1].map(() => [['definition-accuracy', 2], ['log-likelihood-per-token', 2]]));
+    assert.notEqual(value(made[0].measured, 'log-likelihood-per-token').value, value(made[1].measured, 'log-likelihood-per-token').value);
+  });
+
   test('on many pictures reads documents of just so many, and trains on long ones once', async () => {
     const made = await results(experiments.manyImages(tiny), ({ pictures }) => pictures === 2 || pictures === 5);
     for (const { config, measured } of made) {
