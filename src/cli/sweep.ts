@@ -20,6 +20,10 @@ const command: Command = {
     out: { type: 'string', help: 'folder of the sweep: trials, measurements, results.jsonl' },
     shared: { type: 'string', help: 'folder of stages that several sweeps (or a main job) have in common, DIR/shared by default' },
     executor: { type: 'string', help: 'local (default) or slurm; parallel or kubernetes, which are written to --render' },
+    'time-limit': { type: 'string', help: 'slurm: minutes a task may take; before they are over it makes a checkpoint and is queued again' },
+    sbatch: { type: 'string', multiple: true, help: 'slurm: a further option of sbatch, such as --sbatch=--partition=long (repeatable)' },
+    detach: { type: 'boolean', help: 'slurm: return when all is submitted; a job after the last task writes results.jsonl' },
+    collect: { type: 'boolean', help: 'write results.jsonl of what is finished, run nothing' },
     render: { type: 'string', help: 'file for the commands (GNU parallel) or the manifest (Kubernetes Indexed Job); nothing is run' },
     image: { type: 'string', help: 'kubernetes: container image with this package at /opt/dreamllm' },
     volume: { type: 'string', help: 'kubernetes: CLAIM:PATH, the shared volume and where pods see it; FILE and --out lie under PATH' },
@@ -39,6 +43,8 @@ const command: Command = {
     if (typeof values.out !== 'string') throw new UsageError('sweep needs --out DIR, the folder that holds its trials.');
     const executor = values.executor ?? 'local';
     if (!executors.includes(String(executor))) throw new UsageError(`--executor: expected ${executors.join(', ')}, found "${String(executor)}".`);
+    const slurmOnly = ['time-limit', 'sbatch', 'detach'].find((name) => values[name] !== undefined);
+    if (slurmOnly && executor !== 'slurm') throw new UsageError(`--${slurmOnly} goes with --executor slurm.`);
     const isRendered = executor === 'parallel' || executor === 'kubernetes';
     if (isRendered !== (values.render !== undefined)) throw new UsageError('--render FILE goes with --executor parallel or kubernetes, and they with it.');
     const ttl = 1000 * positive('--ttl', values.ttl ?? '60');
@@ -70,8 +76,8 @@ const command: Command = {
     if (!values.json) console.log(describePlan(sweep, plan, workers));
     if (placement.reason) console.error(placement.reason);
 
-    let succeeded = true;
-    if (plan.finished.length < plan.trials.length) {
+    let succeeded = !values.collect || plan.finished.length === plan.trials.length;
+    if (plan.finished.length < plan.trials.length && !values.collect) {
       const previousFailures = Math.max(0, ...trials(sweep).map((trial) => failuresOf(out, trial).length));
       const reports = {
         onFinished: (trial: string) => !values.json && console.log(`finished ${trial}`),
@@ -79,7 +85,12 @@ const command: Command = {
       };
       if (executor === 'slurm') {
         const { runOnSlurm } = await import('../lab/slurm.js');
-        succeeded = await runOnSlurm({ file: resolve(file), out, shared, workers, policy, previousFailures, ttl, signal, ...reports });
+        const timeLimit = values['time-limit'] === undefined ? {} : { timeLimit: positive('--time-limit', values['time-limit']) };
+        const command = [process.execPath, ...process.execArgv, process.argv[1], 'sweep', resolve(file), '--out', out, '--collect'];
+        const detach = values.detach ? { detach: { command, onSubmitted: (array: string, collector: string) => console.log(`Submitted as job ${array}; job ${collector} writes ${join(out, 'results.jsonl')} after it.`) } } : {};
+        const sbatch = (values.sbatch as string[] | undefined) ?? [];
+        succeeded = await runOnSlurm({ file: resolve(file), out, shared, workers, policy, previousFailures, ttl, signal, sbatch, ...timeLimit, ...detach, ...reports });
+        if (values.detach) return succeeded ? 0 : 1;
       } else {
         succeeded = await runLocally({ file: resolve(file), out, shared, workers, ...(workers > 1 ? { threads: placement.threads } : {}), policy, previousFailures, ttl, signal, ...reports });
       }

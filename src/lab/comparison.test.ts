@@ -59,6 +59,7 @@ describe('a comparison with the paper', () => {
     const { rows } = compare(table, records({ 64: [10, 11, 12], 32: [7, 8.1, 9] }));
     assert.equal(rows[1].state, 'contrary');
     assert.equal(rows[2].state, 'not run');
+    assert.equal(compare(table, records({ 32: [7, 8.1, 9] })).rows[1].state, 'level only, no trend', 'there is nothing to set it against');
     assert.equal(rows[2].project, undefined);
   });
 

@@ -92,12 +92,14 @@ function valuesBySeed(records: readonly TrialRecord[], { where, metric, protocol
   return values;
 }
 
-/** A number among a measurement's details as a measurement of its own; the interval was the value's and does not hold for it. */
+/** A number among a measurement's details as a measurement of its own, with the count and interval that stand beside it; those of the value do not hold for it. */
 function partOf({ ci: _, ...measured }: Measurement, path: readonly string[]): Measurement {
   let at: unknown = measured.details;
-  for (const key of path) at = (at as Record<string, unknown> | undefined)?.[key];
+  let beside: unknown;
+  for (const key of path) [beside, at] = [at, (at as Record<string, unknown> | undefined)?.[key]];
   if (typeof at !== 'number') throw new Error(`${measured.metric} has no number at details.${path.join('.')}. It was measured before that was kept: run the sweep again, which measures without training.`);
-  return { ...measured, value: at };
+  const { n = measured.n, ci } = beside as Partial<Pick<Measurement, 'n' | 'ci'>>;
+  return { ...measured, value: at, n, ...(ci ? { ci } : {}) };
 }
 
 function summarise(values: ReadonlyMap<number, Measurement>, protocols: Map<string, string>): Measured {
@@ -122,6 +124,7 @@ function state(values: ReadonlyMap<number, Measurement>, paper: PaperValue | und
   const expected = Math.sign(Number(paper?.value) - Number(referencePaper?.value));
   if (!paper || Number.isNaN(Number(paper.value))) return 'paper value missing';
   if (!reference || Number.isNaN(expected)) return 'paper value missing';
+  if (reference.size === 0) return 'level only, no trend';
   const seeds = [...values.keys()].filter((seed) => reference.has(seed));
   if (seeds.length < 2) return 'within noise';
   const { ci, difference } = pairedTest(

@@ -17,7 +17,7 @@ const unanswered: Readonly<Record<string, string>> = {
   table1_comprehension: 'Image2Paragraph, OKVQA, VizWiz, TextVQA and MM-Vet have no counterpart in the emoji world; the second training of DreamLLM* is not repeated.',
   table2_text2image_fid: 'LN-COCO has long texts, which the emoji world does not.',
   table3_synergy_ablation: 'MM-Vet needs a judge. Lines 2 to 4 of the paper could not be read.',
-  table4_language: 'PIQA, WinoGrande, BoolQ and MMLU are beyond a language model of the emoji world. `dreamllm eval` takes their files.',
+  table4_language: 'PIQA, WinoGrande, BoolQ and MMLU are beyond a language model of the emoji world. `metrics.scoreLanguageTask` scores them where their files are.',
   table5_mmbench: 'The second training of DreamLLM* is not repeated.',
   table6_mmvet: 'MM-Vet needs GPT-4 as judge. `dreamllm eval mmvet` takes any judge and shows how far its calls differ.',
   table13_training_recipe: 'Settings, shown beside nano\'s by `stagesTable`.',
