@@ -48,7 +48,10 @@ export { bars, radar } from './lab/figures/bars.js';
 export { curves, lossCurve } from './lab/figures/curves.js';
 export { pairedDifferences } from './lab/figures/differences.js';
 export type { Figure } from './lab/figures/figure.js';
-export { barsFromRecords, curveFromRecords, differencesFromRecords, paretoFromRecords, radarFromRecords } from './lab/figures/from-records.js';
+export {
+  abilitiesFromRecords, barsFromRecords, curveFromRecords, differencesFromRecords, lossesFromRecords, paretoFromRecords, queryMapsFromRecords, radarFromRecords, samplesFromRecords,
+} from './lab/figures/from-records.js';
+export { queryMaps } from './lab/figures/query-maps.js';
 export { pareto } from './lab/figures/pareto.js';
 export { sampleGrid } from './lab/figures/sample-grid.js';
 export { jobPicture, measurementTable, openJob, stageEvents, type Job } from './lab/job.js';

@@ -4,13 +4,15 @@ import { renderFigure, stopDrawing } from '../kernel/static-figure.js';
 import { latencyFigure } from '../lab/chapters.js';
 import { lossCurve } from '../lab/figures/curves.js';
 import type { Figure } from '../lab/figures/figure.js';
-import { barsFromRecords, curveFromRecords, differencesFromRecords, paretoFromRecords, radarFromRecords } from '../lab/figures/from-records.js';
+import {
+  abilitiesFromRecords, barsFromRecords, curveFromRecords, differencesFromRecords, lossesFromRecords, paretoFromRecords, queryMapsFromRecords, radarFromRecords, samplesFromRecords,
+} from '../lab/figures/from-records.js';
 import { renderPage } from '../lab/page.js';
 import { readRecords } from '../lab/records.js';
 import { readEvents } from '../train/run-folder.js';
 import { UsageError, type Arguments, type Command } from './command.js';
 
-const kinds = ['curve', 'bars', 'pareto', 'differences', 'radar', 'latency', 'loss'] as const;
+const kinds = ['curve', 'bars', 'pareto', 'differences', 'radar', 'abilities', 'latency', 'loss', 'samples', 'query-maps'] as const;
 const extensions = ['.png', '.svg', '.json', '.html'];
 
 const command: Command = {
@@ -19,9 +21,10 @@ const command: Command = {
   usage: `${kinds.join('|')} --out FILE.{png,svg,json,html} [--records FILE | --run DIR]`,
   options: {
     records: { type: 'string', multiple: true, help: 'results.jsonl of a sweep (repeatable)' },
-    run: { type: 'string', help: 'run folder of a stage, for loss' },
+    run: { type: 'string', help: 'run folder of a stage, for its own loss' },
+    seed: { type: 'string', help: 'seed whose samples or query-maps are shown; the smallest by default' },
     out: { type: 'string', help: 'picture (png, svg), plotly figure (json) or page (html)' },
-    metric: { type: 'string', multiple: true, help: 'metric to draw; several for radar, "x then y" for pareto' },
+    metric: { type: 'string', multiple: true, help: 'metric to draw; several for radar, "x then y" for pareto; lm or diffusion for the losses of records' },
     x: { type: 'string', help: 'setting along the horizontal axis' },
     by: { type: 'string', help: 'setting that makes curves, groups, points or polygons' },
     against: { type: 'string', help: 'value of --by that differences are taken to' },
@@ -42,7 +45,7 @@ const command: Command = {
 };
 
 function figureOf(kind: (typeof kinds)[number], args: Arguments): Figure {
-  if (kind === 'loss') {
+  if (kind === 'loss' && !args.values.records) {
     const steps = readEvents(text(args, 'run')).filter(({ type }) => type === 'step');
     const series = (['lm', 'diffusion'] as const)
       .map((name) => ({ name, steps: steps.map(({ step }) => step!), values: steps.map((event) => event[name] as number) }))
@@ -55,6 +58,7 @@ function figureOf(kind: (typeof kinds)[number], args: Arguments): Figure {
   const metrics = list(args, 'metric');
   const selection = { where: pairs(args, 'where'), protocol: pairs(args, 'protocol') as Record<string, string>, ...(title(args) ? { title: title(args) } : {}) };
   const by = typeof args.values.by === 'string' ? { by: args.values.by } : {};
+  const seed = typeof args.values.seed === 'string' ? { seed: wholeNumber('--seed', args.values.seed) } : {};
   const metric = () => {
     if (metrics.length !== 1) throw new UsageError(`plot ${kind} takes one --metric, found ${metrics.length}.`);
     return metrics[0];
@@ -62,6 +66,14 @@ function figureOf(kind: (typeof kinds)[number], args: Arguments): Figure {
   switch (kind) {
     case 'curve':
       return curveFromRecords(records, { metric: metric(), x: text(args, 'x'), ...by, ...selection });
+    case 'loss':
+      return lossesFromRecords(records, { loss: metric(), by: text(args, 'by'), ...selection });
+    case 'abilities':
+      return abilitiesFromRecords(records, { by: text(args, 'by'), ...selection });
+    case 'samples':
+      return samplesFromRecords(records, { by: text(args, 'by'), ...(metrics.length ? { metric: metric() } : {}), ...seed, ...selection });
+    case 'query-maps':
+      return queryMapsFromRecords(records, { ...seed, ...selection });
     case 'latency':
       return curveFromRecords(records, { title: 'Seconds per picture', metric: 'seconds-per-picture', x: 'steps', by: 'model', ...by, ...selection });
     case 'bars':
@@ -86,6 +98,11 @@ async function writeFigure(figure: Figure, out: string): Promise<void> {
   } finally {
     await stopDrawing();
   }
+}
+
+function wholeNumber(name: string, value: string): number {
+  if (!/^\d+$/.test(value)) throw new UsageError(`${name}: expected a whole number, found "${value}".`);
+  return Number(value);
 }
 
 const titleText = (figure: Figure) => String((figure.layout.title as { text?: string } | undefined)?.text ?? 'Figure').replace(/<br>/g, ', ').replace(/<[^>]+>/g, '');

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { writeTextAtomically } from '../train/files.js';
 import { loadSweep } from '../lab/load-sweep.js';
 import { parseFailurePolicy, runLocally } from '../lab/local.js';
+import { placeWorkers, roomHere, type Placement } from '../lab/placement.js';
 import { collectRecords, describePlan, planSweep, type Plan } from '../lab/plan.js';
 import { planSeeds } from '../lab/pilot.js';
 import { readRecords } from '../lab/records.js';
@@ -17,7 +18,12 @@ const command: Command = {
   usage: 'FILE --out DIR',
   options: {
     out: { type: 'string', help: 'folder of the sweep: trials, measurements, results.jsonl' },
+    shared: { type: 'string', help: 'folder of stages that several sweeps (or a main job) have in common, DIR/shared by default' },
     executor: { type: 'string', help: 'local (default) or slurm; parallel or kubernetes, which are written to --render' },
+    'time-limit': { type: 'string', help: 'slurm: minutes a task may take; before they are over it makes a checkpoint and is queued again' },
+    sbatch: { type: 'string', multiple: true, help: 'slurm: a further option of sbatch, such as --sbatch=--partition=long (repeatable)' },
+    detach: { type: 'boolean', help: 'slurm: return when all is submitted; a job after the last task writes results.jsonl' },
+    collect: { type: 'boolean', help: 'write results.jsonl of what is finished, run nothing' },
     render: { type: 'string', help: 'file for the commands (GNU parallel) or the manifest (Kubernetes Indexed Job); nothing is run' },
     image: { type: 'string', help: 'kubernetes: container image with this package at /opt/dreamllm' },
     volume: { type: 'string', help: 'kubernetes: CLAIM:PATH, the shared volume and where pods see it; FILE and --out lie under PATH' },
@@ -26,7 +32,7 @@ const command: Command = {
     by: { type: 'string', help: 'pilot: the setting that is compared' },
     against: { type: 'string', help: 'pilot: its value that others are compared with' },
     difference: { type: 'string', help: 'pilot: a difference worth seeing; says how many seeds it takes' },
-    workers: { type: 'string', help: 'worker processes, 1 by default' },
+    workers: { type: 'string', help: 'worker processes: a number, or auto (default of local) for as many as cores and memory allow; 1 by default elsewhere' },
     'on-failure': { type: 'string', help: 'continue (default), stop or retry:N' },
     'dry-run': { type: 'boolean', help: 'print trials, cached ones and expected time, run nothing' },
     ttl: { type: 'string', help: 'seconds after which a silent worker counts as dead, 60 by default' },
@@ -37,21 +43,28 @@ const command: Command = {
     if (typeof values.out !== 'string') throw new UsageError('sweep needs --out DIR, the folder that holds its trials.');
     const executor = values.executor ?? 'local';
     if (!executors.includes(String(executor))) throw new UsageError(`--executor: expected ${executors.join(', ')}, found "${String(executor)}".`);
+    const slurmOnly = ['time-limit', 'sbatch', 'detach'].find((name) => values[name] !== undefined);
+    if (slurmOnly && executor !== 'slurm') throw new UsageError(`--${slurmOnly} goes with --executor slurm.`);
     const isRendered = executor === 'parallel' || executor === 'kubernetes';
     if (isRendered !== (values.render !== undefined)) throw new UsageError('--render FILE goes with --executor parallel or kubernetes, and they with it.');
-    const workers = positive('--workers', values.workers ?? '1');
     const ttl = 1000 * positive('--ttl', values.ttl ?? '60');
     const policy = usage(() => parseFailurePolicy(String(values['on-failure'] ?? 'continue')));
 
     const sweep = await loadSweep(file);
     const out = resolve(values.out);
+    const shared = typeof values.shared === 'string' ? resolve(values.shared) : undefined;
+    const asked = values.workers === undefined ? (executor === 'local' ? 'auto' : 1) : values.workers === 'auto' ? 'auto' : positive('--workers', values.workers);
+    if (asked === 'auto' && executor !== 'local') throw new UsageError(`--workers auto is for this machine; say how many trials ${String(executor)} may run at once.`);
+    const open = planSweep(sweep, out, 1);
+    const placement: Placement = executor === 'local' ? placeWorkers(asked, open.trials.length - open.finished.length, sweep, roomHere()) : { workers: asked as number, threads: 1 };
+    const { workers } = placement;
     const plan = planSweep(sweep, out, workers);
     if (typeof values.pilot === 'string') {
       console.log(seedsFromPilot(sweep, values).join('\n'));
       return 0;
     }
     if (typeof values.render === 'string') {
-      writeFileSync(values.render, render(String(executor), sweep, plan, { file: resolve(file), out, workers, attempts: policy.kind === 'retry' ? policy.times + 1 : 1, ttl }, values));
+      writeFileSync(values.render, render(String(executor), sweep, plan, { file: resolve(file), out, shared, workers, attempts: policy.kind === 'retry' ? policy.times + 1 : 1, ttl }, values));
       console.log(`${plan.trials.length - plan.finished.length} trials in ${values.render}`);
       return 0;
     }
@@ -61,9 +74,10 @@ const command: Command = {
     }
     mkdirSync(out, { recursive: true });
     if (!values.json) console.log(describePlan(sweep, plan, workers));
+    if (placement.reason) console.error(placement.reason);
 
-    let succeeded = true;
-    if (plan.finished.length < plan.trials.length) {
+    let succeeded = !values.collect || plan.finished.length === plan.trials.length;
+    if (plan.finished.length < plan.trials.length && !values.collect) {
       const previousFailures = Math.max(0, ...trials(sweep).map((trial) => failuresOf(out, trial).length));
       const reports = {
         onFinished: (trial: string) => !values.json && console.log(`finished ${trial}`),
@@ -71,9 +85,14 @@ const command: Command = {
       };
       if (executor === 'slurm') {
         const { runOnSlurm } = await import('../lab/slurm.js');
-        succeeded = await runOnSlurm({ file: resolve(file), out, workers, policy, previousFailures, ttl, signal, ...reports });
+        const timeLimit = values['time-limit'] === undefined ? {} : { timeLimit: positive('--time-limit', values['time-limit']) };
+        const command = [process.execPath, ...process.execArgv, process.argv[1], 'sweep', resolve(file), '--out', out, '--collect'];
+        const detach = values.detach ? { detach: { command, onSubmitted: (array: string, collector: string) => console.log(`Submitted as job ${array}; job ${collector} writes ${join(out, 'results.jsonl')} after it.`) } } : {};
+        const sbatch = (values.sbatch as string[] | undefined) ?? [];
+        succeeded = await runOnSlurm({ file: resolve(file), out, shared, workers, policy, previousFailures, ttl, signal, sbatch, ...timeLimit, ...detach, ...reports });
+        if (values.detach) return succeeded ? 0 : 1;
       } else {
-        succeeded = await runLocally({ file: resolve(file), out, workers, policy, previousFailures, ttl, signal, ...reports });
+        succeeded = await runLocally({ file: resolve(file), out, shared, workers, ...(workers > 1 ? { threads: placement.threads } : {}), policy, previousFailures, ttl, signal, ...reports });
       }
     }
 
@@ -87,11 +106,11 @@ const command: Command = {
 
 const executors = ['local', 'slurm', 'parallel', 'kubernetes'];
 
-function render(executor: string, sweep: Sweep, plan: Plan, order: { file: string; out: string; workers: number; attempts: number; ttl: number }, { image, volume }: Arguments['values']): string {
+function render(executor: string, sweep: Sweep, plan: Plan, order: { file: string; out: string; shared?: string; workers: number; attempts: number; ttl: number }, { image, volume }: Arguments['values']): string {
   if (executor === 'parallel') return renderParallel(plan, order);
   const [, volumeClaim, mountPath] = /^([^:]+):(\/.*)$/.exec(String(volume ?? '')) ?? [];
   if (typeof image !== 'string' || !volumeClaim) throw new UsageError('kubernetes needs --image NAME and --volume CLAIM:PATH.');
-  const outside = [order.file, order.out].find((path) => !path.startsWith(mountPath));
+  const outside = [order.file, order.out, ...(order.shared ? [order.shared] : [])].find((path) => !path.startsWith(mountPath));
   if (outside) throw new UsageError(`${outside} does not lie under ${mountPath}, where pods see the volume. Render on a machine that has it mounted there.`);
   return renderKubernetes(sweep, plan, { ...order, image, volumeClaim, mountPath });
 }

@@ -23,6 +23,9 @@ export interface DocumentOptions {
   maxImages?: number;
 }
 
+/** Documents of up to six pictures, of the kinds that can have so many. */
+export const longDocuments = { maxImages: 6, kinds: { page: 1, shopping: 1 } } as const satisfies Omit<DocumentOptions, 'split'>;
+
 export const defaultDocumentKinds: Partial<Record<DocumentKind, number>> = { page: 30, shopping: 20, story: 25, counting: 8, clock: 2, moon: 2, comparison: 13 };
 
 /** Document `index` of the endless list named by `seed` and `options`. */

@@ -32,8 +32,8 @@ export interface DreamConfig {
 
 /** What the released configuration leaves open: weights of the two losses and the tricks of diffusion training. */
 export interface Objective {
-  /** Weights of the language and the diffusion loss, and of the alignment loss that the paper tried and left out. */
-  weights: { lm: number; diffusion: number; alignment?: number };
+  /** Weights of the language and the diffusion loss, of the alignment loss that the paper tried and left out, and of the regression that it argues against. */
+  weights: { lm: number; diffusion: number; alignment?: number; regression?: number };
   /** The sum is divided by 1, by the sum of the weights, or by the root of the sum of their squares. */
   scale: 'none' | 'l1_norm' | 'l2_norm';
   /** Share of conditions replaced by the unconditional one, for guidance. The released training drops none. */

@@ -132,6 +132,29 @@ describe('loss', () => {
     assert.ok(Math.abs(minSnrWeight({ ...schedule, predictionType: 'v_prediction' }, 100, 5) - 5 / 9.45389) < 1e-5);
   });
 
+  test('regresses conditions to given states without the U-Net, and asks for states of their shape', () => {
+    const encoded = encodeImages(params, config, collate([document], config.tokens), pixels(collate([document], config.tokens), config));
+    const objective = { ...releasedObjective, weights: { lm: 0, diffusion: 0, regression: 3 } };
+    const regressionTargets = tf.randomNormal<tf.Rank.R3>([2, config.numDreamQueries, config.unet.crossAttentionDim], 0, 1, 'float32', 5);
+    const batch = { ...encoded, latents: null, regressionTargets };
+    const { value, grads } = valueAndGrads(() => dreamLoss(params, config, batch, null, objective).loss, select(params, ['stable_diffusion_head.projector', 'model.dream_embedding']));
+    const regression = () => tf.tidy(() => dreamLoss(params, config, batch, null, objective).regression!.dataSync()[0]);
+    const before = regression();
+    close([value.dataSync()[0]], [3 * before]);
+    assert.ok(grads.size === 2 && [...grads.values()].every((grad) => tf.tidy(() => grad.abs().max().dataSync()[0]) > 0), 'queries and projector are taught');
+    const weight = flatten(params).get('stable_diffusion_head.projector.projector.weight')!;
+    const original = weight.clone();
+    weight.assign(tf.tidy(() => weight.sub(grads.get('stable_diffusion_head.projector.projector.weight')!.mul(1e-2))));
+    assert.ok(regression() < before);
+    weight.assign(original);
+    assert.equal(tf.tidy(() => dreamLoss(params, config, { ...encoded, latents: null }, null, releasedObjective).regression), undefined);
+    assert.throws(() => tf.tidy(() => dreamLoss(params, config, { ...encoded, latents: null }, null, objective).loss), /no targets for it/);
+    const short = tf.tidy(() => regressionTargets.slice([0, 1, 0]));
+    assert.throws(() => tf.tidy(() => dreamLoss(params, config, { ...batch, regressionTargets: short }, null, objective).loss), /the condition's shape \[2,3,16\], found \[2,2,16\]/);
+    tf.dispose([value, original, regressionTargets, short, ...grads.values()]);
+    release(encoded);
+  });
+
   test('has an alignment part only where it is weighed, and then pulls the condition towards what CLIP sees', () => {
     const batch = collate([document], config.tokens);
     const inputs = pixels(batch, config, { alignment: true });

@@ -18,6 +18,8 @@ export interface EncodedBatch extends TokenBatch {
   latents: tf.Tensor4D | null;
   /** Mean CLIP patch of the pictures that are drawn, [images, width]; only for the alignment loss. */
   alignTargets?: tf.Tensor2D | null;
+  /** What conditions are fitted to, [images, queries, crossAttentionDim]; only for the regression loss. */
+  regressionTargets?: tf.Tensor3D | null;
 }
 
 /** Pictures as inputs of the two encoders. */

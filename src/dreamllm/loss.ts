@@ -47,8 +47,9 @@ export interface Losses {
   loss: tf.Scalar;
   lm: tf.Scalar;
   diffusion: tf.Scalar;
-  /** Only where the objective weighs it. */
+  /** Only where the objective weighs them. */
   alignment?: tf.Scalar;
+  regression?: tf.Scalar;
 }
 
 /**
@@ -64,12 +65,17 @@ export function dreamLoss(p: DreamParams, config: DreamConfig, batch: EncodedBat
     const terms = batch.latents && draws ? diffusionTerms(p, config, states, batch, draws, objective) : null;
     const diffusion = terms && draws ? denoisingLoss(terms, config, draws, objective) : tf.scalar(0);
     const alignment = weights.alignment ? (terms ? alignmentLoss(terms.condition, batch.alignTargets) : tf.scalar(0)) : undefined;
+    // The regression needs no U-Net, so it is there without latents too.
+    const isRegressed = Boolean(weights.regression) && batch.dreamStarts.length > 0;
+    const fitted = isRegressed ? regressionLoss(terms?.condition ?? projectCondition(p, gatherBlocks(states, batch.dreamStarts, config.numDreamQueries)), batch.regressionTargets) : tf.scalar(0);
+    const regression = weights.regression ? fitted : undefined;
 
-    const each = [weights.lm, weights.diffusion, weights.alignment ?? 0];
+    const each = [weights.lm, weights.diffusion, weights.alignment ?? 0, weights.regression ?? 0];
     const divisor = { none: 1, l1_norm: each.reduce((a, b) => a + b), l2_norm: Math.hypot(...each) }[scale];
-    const two: tf.Scalar = lm.mul(weights.lm).add(diffusion.mul(weights.diffusion));
-    const sum: tf.Scalar = alignment ? two.add(alignment.mul(weights.alignment!)) : two;
-    return { loss: sum.div<tf.Scalar>(divisor), lm, diffusion, ...(alignment ? { alignment } : {}) };
+    let sum: tf.Scalar = lm.mul(weights.lm).add(diffusion.mul(weights.diffusion));
+    if (alignment) sum = sum.add(alignment.mul(weights.alignment!));
+    if (regression) sum = sum.add(regression.mul(weights.regression!));
+    return { loss: sum.div<tf.Scalar>(divisor), lm, diffusion, ...(alignment ? { alignment } : {}), ...(regression ? { regression } : {}) };
   });
 }
 
@@ -113,6 +119,16 @@ export function alignmentLoss(condition: tf.Tensor3D, targets: tf.Tensor2D | nul
   if (!targets) throw new Error('The objective weighs alignment, but the batch has no targets for it. Make its pixels with { alignment: true }.');
   if (targets.shape[1] !== condition.shape[2]) throw new Error(`Alignment needs a condition as wide as CLIP (${targets.shape[1]}), found ${condition.shape[2]}.`);
   return condition.mean<tf.Tensor2D>(1).sub(targets).square().mean();
+}
+
+/**
+ * Squared distance of conditions to the text states that the U-Net was trained with, as models with an intermediate CLIP space regress them (GILL, Koh et
+ * al. 2023), which the paper argues against. condition and targets [images, queries, dim].
+ */
+export function regressionLoss(condition: tf.Tensor3D, targets: tf.Tensor3D | null | undefined): tf.Scalar {
+  if (!targets) throw new Error('The objective weighs regression, but the batch has no targets for it. Train a stage of nano, whose foundation has the text tower.');
+  if (targets.shape.some((size, axis) => size !== condition.shape[axis])) throw new Error(`Regression needs targets of the condition's shape [${condition.shape}], found [${targets.shape}].`);
+  return condition.sub(targets).square().mean();
 }
 
 /**

@@ -59,7 +59,17 @@ describe('a comparison with the paper', () => {
     const { rows } = compare(table, records({ 64: [10, 11, 12], 32: [7, 8.1, 9] }));
     assert.equal(rows[1].state, 'contrary');
     assert.equal(rows[2].state, 'not run');
+    assert.equal(compare(table, records({ 32: [7, 8.1, 9] })).rows[1].state, 'level only, no trend', 'there is nothing to set it against');
     assert.equal(rows[2].project, undefined);
+  });
+
+  test('takes a number out of the details of a measurement, and says when it is not there', () => {
+    const detailed = records({ 64: [10, 11], 32: [13, 14.1] }).map((record) => ({ ...record, result: { ...(record.result as object), ci: { low: 0, high: 1 }, details: { at: { low: record.seed } } } }));
+    const counterparts = table.counterparts.map((each) => ({ ...each, detail: ['at', 'low'] })).slice(0, 2);
+    const { rows } = compare({ ...table, counterparts }, detailed);
+    assert.deepEqual(rows.map(({ metric, project }) => [metric, project?.mean]), [['fid at low', 0.5], ['fid at low', 0.5]]);
+    assert.equal(rows[1].state, 'within noise');
+    assert.throws(() => compare({ ...table, counterparts }, records({ 64: [10, 11] })), /no number at details.at.low/);
   });
 
   test('refuses two protocols in one column', () => {

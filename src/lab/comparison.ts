@@ -13,6 +13,8 @@ export interface Counterpart {
   where: Readonly<Record<string, unknown>>;
   /** Metric of the measurements to take, as in `Measurement.metric`. */
   metric: string;
+  /** Where the number stands in the measurement's details, such as `['abilities', 'l2', 'attribute_reasoning', 'accuracy']`. Default: the value itself. */
+  detail?: readonly string[];
   /** Fields of the protocol that tell measurements of one metric apart, such as `{ picture: true }`. */
   protocol?: Protocol;
   higherIsBetter: boolean;
@@ -41,10 +43,10 @@ export function compare({ title, paperTable, paperModel, projectModel, counterpa
   });
 
   const rows = found.map(({ counterpart, values, paper }): TableRow => {
-    const reference = found.find((other) => other.counterpart.label === counterpart.against && other.counterpart.metric === counterpart.metric);
+    const reference = found.find((other) => other.counterpart.label === counterpart.against && nameOf(other.counterpart) === nameOf(counterpart));
     return {
       label: counterpart.label,
-      metric: counterpart.metric,
+      metric: nameOf(counterpart),
       ...(paper ? { paper: { value: paper.value, confidence: paper.confidence } } : {}),
       ...(values.size > 0 ? { project: summarise(values, protocols) } : {}),
       state: counterpart.against ? state(values, paper, reference?.values, reference?.paper) : values.size > 0 ? levelState(counterpart, found) : 'not run',
@@ -53,6 +55,9 @@ export function compare({ title, paperTable, paperModel, projectModel, counterpa
   const notes = [...[...protocols].map(([text, name]) => `protocol ${name}: ${text}`), ...found.flatMap((each) => unpairedNote(each, found))];
   return { title, paperModel, projectModel, rows, notes };
 }
+
+/** A metric and the part of it that is meant. */
+const nameOf = ({ metric, detail = [] }: Counterpart): string => [metric, ...detail.filter((key) => key !== 'accuracy' && key !== 'abilities')].join(' ');
 
 interface Found {
   counterpart: Counterpart;
@@ -73,18 +78,28 @@ function unpairedNote({ counterpart: { label, metric, against }, values }: Found
   return alone.length ? [`${metric}, ${label} against ${against}: seeds ${alone.join(', ')} are on one side alone and were left out of the judgement.`] : [];
 }
 
-function valuesBySeed(records: readonly TrialRecord[], { where, metric, protocol = {} }: Counterpart): Map<number, Measurement> {
+function valuesBySeed(records: readonly TrialRecord[], { where, metric, protocol = {}, detail }: Counterpart): Map<number, Measurement> {
   const values = new Map<number, Measurement>();
   for (const { config, seed, result } of records) {
     if (!Object.entries(where).every(([key, wanted]) => JSON.stringify(config[key]) === JSON.stringify(wanted))) continue;
     for (const measured of (Array.isArray(result) ? result : [result]) as Measurement[]) {
       if (measured.metric !== metric || !Object.entries(protocol).every(([key, wanted]) => measured.protocol[key] === wanted)) continue;
       if (values.has(seed)) throw new Error(`${metric} at ${JSON.stringify(where)} has two values for seed ${seed}: name the settings that tell them apart.`);
-      values.set(seed, measured);
+      values.set(seed, detail ? partOf(measured, detail) : measured);
     }
   }
   column([...values.values()]); // one column, one protocol
   return values;
+}
+
+/** A number among a measurement's details as a measurement of its own, with the count and interval that stand beside it; those of the value do not hold for it. */
+function partOf({ ci: _, ...measured }: Measurement, path: readonly string[]): Measurement {
+  let at: unknown = measured.details;
+  let beside: unknown;
+  for (const key of path) [beside, at] = [at, (at as Record<string, unknown> | undefined)?.[key]];
+  if (typeof at !== 'number') throw new Error(`${measured.metric} has no number at details.${path.join('.')}. It was measured before that was kept: run the sweep again, which measures without training.`);
+  const { n = measured.n, ci } = beside as Partial<Pick<Measurement, 'n' | 'ci'>>;
+  return { ...measured, value: at, n, ...(ci ? { ci } : {}) };
 }
 
 function summarise(values: ReadonlyMap<number, Measurement>, protocols: Map<string, string>): Measured {
@@ -109,6 +124,7 @@ function state(values: ReadonlyMap<number, Measurement>, paper: PaperValue | und
   const expected = Math.sign(Number(paper?.value) - Number(referencePaper?.value));
   if (!paper || Number.isNaN(Number(paper.value))) return 'paper value missing';
   if (!reference || Number.isNaN(expected)) return 'paper value missing';
+  if (reference.size === 0) return 'level only, no trend';
   const seeds = [...values.keys()].filter((seed) => reference.has(seed));
   if (seeds.length < 2) return 'within noise';
   const { ci, difference } = pairedTest(

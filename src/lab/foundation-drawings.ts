@@ -3,16 +3,20 @@ import { toImages, type RgbImage } from '../core/images.js';
 import { deriveSeed } from '../core/random.js';
 import { caption } from '../data/captions.js';
 import { renderScene, sceneAt } from '../data/scenes.js';
-import { nano } from '../dreamllm/presets.js';
+import { nano, nanoClipText } from '../dreamllm/presets.js';
 import type { ClipJudge } from '../eval/nano/clip.js';
 import { defaultTestSet } from '../eval/nano/comprehension.js';
 import type { Drawings } from '../eval/nano/creation.js';
-import { clipTextStates, clipTextTokens } from '../models/clip/index.js';
 import { decodeLatents, sample, scheduler, seededNoise, unet, type UNetParams, type VaeParams } from '../models/diffusion/index.js';
 import { previewSampler } from '../train/foundation/unet.js';
+import { textConditions } from '../train/regression-targets.js';
 
 export interface TextDrawingOptions {
   count: number;
+  /** Texts that are drawn in place of the prompts, one each. */
+  texts?: readonly string[];
+  /** Text positions that the U-Net gets. Default: all that CLIP has. */
+  positions?: number;
   steps?: number;
   guidanceScale?: number;
   /** Number of the first prompt. */
@@ -28,7 +32,7 @@ export interface TextDrawingOptions {
  */
 export async function drawFromText(
   { unet: params, vae, judge }: { unet: UNetParams; vae: VaeParams; judge: ClipJudge },
-  { count, steps = 20, guidanceScale = 3, first = 0, unprompted: withUnprompted = true, signal }: TextDrawingOptions,
+  { count, texts, positions = nanoClipText.maxPositions, steps = 20, guidanceScale = 3, first = 0, unprompted: withUnprompted = true, signal }: TextDrawingOptions,
 ): Promise<Drawings> {
   const { split, axis, seed } = defaultTestSet;
   const side = nano.imageSize;
@@ -38,7 +42,7 @@ export async function drawFromText(
   const unprompted: RgbImage[] = [];
   const batchSize = 32;
   for (let start = 0; start < count; start += batchSize) {
-    const rows = prompts.slice(start, start + batchSize);
+    const rows = (texts ?? prompts).slice(start, start + batchSize);
     const seeds = rows.map((_, i) => deriveSeed(seed, 'drawing', first + start + i));
     drawn.push(...(await paint(rows, seeds, guidanceScale)));
     if (withUnprompted) unprompted.push(...(await paint(rows.map(() => ''), seeds, 1)));
@@ -53,7 +57,7 @@ export async function drawFromText(
   };
 
   async function paint(texts: readonly string[], seeds: readonly number[], scale: number): Promise<RgbImage[]> {
-    const states = (each: readonly string[]) => tf.tidy(() => clipTextStates(judge.params, clipTextTokens(each, judge.tokenizer, judge.config.text), judge.config.text));
+    const states = (each: readonly string[]) => textConditions(judge.params, each, positions);
     const condition = states(texts);
     const unconditional = scale > 1 ? states(texts.map(() => '')) : undefined;
     const latentSide = side / 2 ** (nano.vae.blockOutChannels.length - 1);

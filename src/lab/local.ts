@@ -17,7 +17,10 @@ export function parseFailurePolicy(text: string): FailurePolicy {
 export interface LocalOptions {
   file: string;
   out: string;
+  shared?: string;
   workers: number;
+  /** Threads of each worker, unless DREAMLLM_THREADS says so already. */
+  threads?: number;
   policy: FailurePolicy;
   /** Failures that trials already have; a new run gives each at least one more attempt. */
   previousFailures: number;
@@ -29,8 +32,9 @@ export interface LocalOptions {
 
 /** Runs a sweep in worker processes on this machine. Resolves when none is left at work; true when no trial failed. */
 export async function runLocally(options: LocalOptions): Promise<boolean> {
-  const { file, out, policy, signal } = options;
+  const { file, out, shared, policy, signal } = options;
   const attempts = options.previousFailures + (policy.kind === 'retry' ? policy.times + 1 : 1);
+  const env = { ...process.env, ...(options.threads && !process.env.DREAMLLM_THREADS ? { DREAMLLM_THREADS: String(Math.min(64, options.threads)) } : {}) };
   const children = new Set<ChildProcess>();
   let failed = false;
   const stop = () => {
@@ -40,8 +44,8 @@ export async function runLocally(options: LocalOptions): Promise<boolean> {
 
   const start = (index: number) =>
     new Promise<void>((resolve) => {
-      const order: WorkerOrder = { file, out, worker: `${process.pid}.${index}`, attempts, stopOnFailure: policy.kind === 'stop', ttl: options.ttl ?? 60_000 };
-      const child = fork(siblingModule(import.meta.url, './worker-process'), [JSON.stringify(order)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+      const order: WorkerOrder = { file, out, shared, worker: `${process.pid}.${index}`, attempts, stopOnFailure: policy.kind === 'stop', ttl: options.ttl ?? 60_000 };
+      const child = fork(siblingModule(import.meta.url, './worker-process'), [JSON.stringify(order)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env });
       children.add(child);
       child.on('message', (message: { finished?: string; failed?: string; failure?: Failure }) => {
         if (message.finished) options.onFinished?.(message.finished);

@@ -12,6 +12,20 @@ export interface DeclaredTable extends ComparisonTable {
 /** Tables that hold settings of a training: there is nothing to measure. */
 const settingTables = ['table13_training_recipe', 'released_code_settings'];
 
+/** Why values of a table have no counterpart here, beside those of other models, which this project does not run. */
+const unanswered: Readonly<Record<string, string>> = {
+  table1_comprehension: 'Image2Paragraph, OKVQA, VizWiz, TextVQA and MM-Vet have no counterpart in the emoji world; the second training of DreamLLM* is not repeated.',
+  table2_text2image_fid: 'LN-COCO has long texts, which the emoji world does not.',
+  table3_synergy_ablation: 'MM-Vet needs a judge. Lines 2 to 4 of the paper could not be read.',
+  table4_language: 'PIQA, WinoGrande, BoolQ and MMLU are beyond a language model of the emoji world. `metrics.scoreLanguageTask` scores them where their files are.',
+  table5_mmbench: 'The second training of DreamLLM* is not repeated.',
+  table6_mmvet: 'MM-Vet needs GPT-4 as judge. `dreamllm eval mmvet` takes any judge and shows how far its calls differ.',
+  table13_training_recipe: 'Settings, shown beside nano\'s by `stagesTable`.',
+  released_code_settings: 'Settings, shown beside the paper\'s and nano\'s by `stagesTable`.',
+  external_replication: 'Results of another group\'s training with other backbones. Nothing here stands against them.',
+  text_numbers: 'Numbers that the tables hold too are answered there. People\'s judgements and counts of data are not measured here.',
+};
+
 /**
  * One table of the paper in full, each printed value a row, with this project's counterpart beside it where one is declared and its sweep was
  * run. Nothing is left out: a value without a counterpart says that it was not run.
@@ -37,7 +51,7 @@ export function paperComparison(name: string, declared: readonly DeclaredTable[]
     paperModel: 'as printed',
     projectModel: compared[0]?.table.projectModel ?? 'nano',
     rows: [...rows, ...further],
-    notes: compared.flatMap(({ table, made }) => [...made.notes.map((note) => (compared.length > 1 ? `${table.title}: ${note}` : note))]),
+    notes: [...compared.flatMap(({ table, made }) => [...made.notes.map((note) => (compared.length > 1 ? `${table.title}: ${note}` : note))]), ...(unanswered[name] ? [unanswered[name]] : [])],
   };
 }
 

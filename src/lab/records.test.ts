@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { pairedTest } from '../eval/statistics.js';
-import { barsFromRecords, curveFromRecords, differencesFromRecords, paretoFromRecords, radarFromRecords } from './figures/from-records.js';
+import {
+  abilitiesFromRecords, barsFromRecords, curveFromRecords, differencesFromRecords, lossesFromRecords, paretoFromRecords, queryMapsFromRecords, radarFromRecords, samplesFromRecords,
+} from './figures/from-records.js';
 import { paretoFront } from './figures/pareto.js';
 import { sampleGrid } from './figures/sample-grid.js';
 import { planSeeds } from './pilot.js';
@@ -85,6 +87,41 @@ describe('figures from records', () => {
     assert.deepEqual(points.text, ['1', '2', '4']);
     assert.equal(points.marker.color[0], '#999999');
     assert.throws(() => radarFromRecords(arms, { metrics: ['acc', 'fid', 'acc'], by: 'arm' }), /between 0 and 1/);
+  });
+
+  const detailed = (config: Record<string, unknown>, seed: number, metric: string, details: object): TrialRecord => ({
+    ...record(config, seed, {}), result: [{ metric, value: 0.5, n: 10, protocol: { modelScale: 'nano' }, details }],
+  });
+
+  test('draw losses with a band over seeds, and refuse seeds that were logged at other steps', () => {
+    const loss = (seed: number, step: number[], lm: number[]) => detailed({ share: 1 }, seed, 'last-loss', { curve: { step, lm } });
+    const [band, line] = lossesFromRecords([loss(0, [5, 10], [3, 2]), loss(1, [5, 10], [5, 2])], { by: 'share', loss: 'lm' }).data as { x: number[]; y: number[]; fill?: string }[];
+    assert.equal(band.fill, 'toself');
+    assert.deepEqual([line.x, line.y], [[5, 10], [4, 2]]);
+    assert.throws(() => lossesFromRecords([loss(0, [5, 10], [3, 2]), loss(1, [5, 11], [5, 2])], { by: 'share', loss: 'lm' }), /different steps/);
+    assert.throws(() => lossesFromRecords([detailed({ share: 1 }, 0, 'last-loss', {})], { by: 'share', loss: 'lm' }), /lacks details.curve/);
+  });
+
+  test('average abilities over seeds, an arm a polygon', () => {
+    const abilities = (arm: string, seed: number, accuracy: number) => detailed({ arm }, seed, 'mmbench-circular', { abilities: { l2: { reading: { accuracy }, counting: { accuracy: 0 }, naming: { accuracy: 1 } } } });
+    const made = abilitiesFromRecords([abilities('a', 0, 0.2), abilities('a', 1, 0.6), abilities('b', 0, 1), abilities('b', 1, 1)], { by: 'arm' }).data as { name: string; r: number[]; theta: string[] }[];
+    assert.deepEqual(made.map(({ name, r }) => [name, r]), [['a', [0.4, 0, 1, 0.4]], ['b', [1, 0, 1, 1]]]);
+  });
+
+  test('set samples of the same prompts side by side, and refuse those of others', () => {
+    const samples = (by: number, prompt: string) => detailed({ by }, 3, 'fid', { samples: [{ prompt, png: Buffer.from([by]).toString('base64') }] });
+    const { layout } = samplesFromRecords([samples(1, 'a cat'), samples(2, 'a cat')], { by: 'by' });
+    assert.deepEqual(layout.images?.map(({ source }) => source), ['data:image/png;base64,AQ==', 'data:image/png;base64,Ag==']);
+    assert.throws(() => samplesFromRecords([samples(1, 'a cat'), samples(2, 'a dog')], { by: 'by' }), /other prompts/);
+    assert.throws(() => samplesFromRecords([samples(1, 'a cat')], { by: 'by', seed: 0 }), /no seed 0; it has 3/);
+  });
+
+  test('lay out the maps of queries with a free line between them, each up to its largest', () => {
+    const maps = [[[0.1, 0.2], [0.3, 0.4]], [[1, 0], [0, 0]], [[0, 0], [0, 2]]];
+    const [{ z }] = queryMapsFromRecords([detailed({}, 0, 'map-entropy', { maps })]).data as unknown as { z: (number | null)[][] }[];
+    assert.deepEqual(z.map((row) => row.map((value) => value && Number(value.toFixed(3)))), [
+      [0.25, 0.5, null, 1, 0], [0.75, 1, null, 0, 0], [null, null, null, null, null], [0, 0, null, null, null], [0, 1, null, null, null],
+    ]);
   });
 
   test('place pictures in a grid and leave missing ones out', () => {

@@ -12,6 +12,7 @@ export interface RenderOptions {
   /** The sweep's file and folder, as the tasks see them. */
   file: string;
   out: string;
+  shared?: string;
   /** Failures after which a trial is left alone. */
   attempts?: number;
   ttl?: number;
@@ -100,7 +101,7 @@ ${script.map((line) => `              ${line}`).join('\n')}
 
 const program = () => [process.execPath, ...process.execArgv, siblingModule(import.meta.url, './worker-process')];
 
-const order = ({ file, out, attempts = 1, ttl = 60_000 }: RenderOptions, worker: string, index: number): WorkerOrder => ({ file, out, worker, attempts, stopOnFailure: false, ttl, only: [index] });
+const order = ({ file, out, shared, attempts = 1, ttl = 60_000 }: RenderOptions, worker: string, index: number): WorkerOrder => ({ file, out, ...(shared ? { shared } : {}), worker, attempts, stopOnFailure: false, ttl, only: [index] });
 
 const quote = (text: string) => (/^[\w./:=@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 const oneLine = (text: string) => text.replace(/\s+/g, ' ');

@@ -42,6 +42,10 @@ export interface Sweep<C extends Config = Config> {
   measurements: Readonly<Record<string, Measure<C>>>;
   /** Expected seconds of one trial, for the plan; the mean of finished trials replaces it. */
   secondsPerTrial?: number;
+  /** Memory in GiB that a worker takes at most, so that no more are placed than fit. */
+  memoryPerTrial?: number;
+  /** Most workers on one machine; 1 where neighbours would disturb what is measured, such as time. */
+  maxWorkers?: number;
 }
 
 export interface Trial<C extends Config = Config> {

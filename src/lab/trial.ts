@@ -54,13 +54,13 @@ export const isFinished = (out: string, trial: Trial): boolean => Object.keys(tr
 export async function runTrial<C extends Config>(
   sweep: Sweep<C>,
   trial: Trial<C>,
-  { out, worker, ttl, signal }: { out: string; worker: string; ttl: number; signal: AbortSignal },
+  { out, shared = folders.shared(out), worker, ttl, signal }: { out: string; shared?: string; worker: string; ttl: number; signal: AbortSignal },
 ): Promise<TrialState> {
   const folder = folders.training(out, trial);
   mkdirSync(folder, { recursive: true });
-  mkdirSync(folders.shared(out), { recursive: true });
+  mkdirSync(shared, { recursive: true });
   const log = (message: string) => appendFileSync(join(folder, 'log.txt'), `${message}\n`);
-  const context: TrialContext = { folder, shared: folders.shared(out), signal, log };
+  const context: TrialContext = { folder, shared, signal, log };
 
   let step = 'train';
   try {

@@ -7,6 +7,8 @@ export interface WorkerOrder {
   file: string;
   out: string;
   worker: string;
+  /** Folder of the stages that trials have in common; other sweeps may use it too. Default: `out/shared`. */
+  shared?: string;
   /** A trial that has failed this often is left alone. */
   attempts: number;
   /** End at the first failure. */
@@ -15,7 +17,12 @@ export interface WorkerOrder {
   ttl: number;
   /** Run only these trials, by position (a Slurm array task runs one). */
   only?: number[];
+  /** Seconds after which the worker checkpoints and ends, to go on in another process: what a batch system allows, less time to do so. */
+  seconds?: number;
 }
+
+/** Exit status of a worker whose time was up before its work was. */
+export const outOfTime = 75;
 
 /** Claims and runs trials until none is left that anybody could run. Returns the exit status: 0, or 1 when a trial failed. */
 export async function work(order: WorkerOrder, signal: AbortSignal): Promise<number> {

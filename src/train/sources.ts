@@ -1,10 +1,11 @@
 import type { Source } from '../data/batches.js';
 import { pairAt } from '../data/captions.js';
-import { documentAt } from '../data/documents.js';
+import { documentAt, longDocuments } from '../data/documents.js';
 import { formats, readDataset, type DatasetFiles, type Format } from '../data/formats/datasets.js';
 import { sourceOf } from '../data/formats/stream.js';
 import { conversationAt, instructInterleavedAt } from '../data/instructions.js';
 import type { TrainingRecord } from '../data/samples.js';
+import { contextConversationAt } from '../data/subjects.js';
 
 /** The endless lists of the emoji world, by the names that nano's stages mix them under. */
 const generators: Record<string, (seed: number, index: number) => TrainingRecord> = {
@@ -13,8 +14,13 @@ const generators: Record<string, (seed: number, index: number) => TrainingRecord
   // Noise of the web: a picture with the caption of another one.
   'mismatched-pairs': (seed, index) => ({ ...pairAt(seed, index, { split: 'train' }), caption: pairAt(seed, index + 1, { split: 'train' }).caption }),
   documents: (seed, index) => documentAt(seed, index, { split: 'train' }),
+  // As many pictures as the context holds with few queries; nano's own documents have two or three.
+  'long-documents': (seed, index) => documentAt(seed, index, { split: 'train', ...longDocuments }),
   conversations: (seed, index) => conversationAt(seed, index, { split: 'train' }),
   'instruct-documents': (seed, index) => instructInterleavedAt(seed, index, { split: 'train' }),
+  'long-instruct-documents': (seed, index) => instructInterleavedAt(seed, index, { split: 'train', ...longDocuments }),
+  recolors: (seed, index) => contextConversationAt('recolor', seed, index, { split: 'train' }),
+  subjects: (seed, index) => contextConversationAt('subject', seed, index, { split: 'train' }),
 };
 
 /** The sources that a stage's data names, generated from a seed. */

@@ -15,8 +15,8 @@ export interface Stage {
   data: Readonly<Record<string, number>>;
   /** Prefixes of the parameters that train. Everything else is frozen. */
   trainable: readonly string[];
-  /** `alignment` is the CLIP alignment loss of the paper's Table 3, which no recipe uses. */
-  lossWeights: { lm: number; diffusion: number; alignment?: number };
+  /** `alignment` is the CLIP alignment loss of the paper's Table 3, `regression` fits conditions to CLIP's text states; no recipe uses either. */
+  lossWeights: { lm: number; diffusion: number; alignment?: number; regression?: number };
   /**
    * Bound of the signal-to-noise ratio in min-SNR weighting of the diffusion loss, an option of the reference code that the paper does not use. A small
    * one weighs high noise up, where it is decided what a picture shows.

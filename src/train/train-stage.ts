@@ -25,6 +25,7 @@ import { memoryEstimate, train, type LoopOptions, type LoopSettings, type Task }
 import { adamwDefaults } from './optimizer.js';
 import type { StageSettings } from './overrides.js';
 import { provenance } from './provenance.js';
+import { clipTextTargets, type RegressionTargets } from './regression-targets.js';
 import { readEvents, RunFolder } from './run-folder.js';
 import { fileSources, generatedSources } from './sources.js';
 import { stepsOf } from './stages.js';
@@ -67,10 +68,15 @@ export async function trainStage(options: TrainStageOptions): Promise<StageResul
   const start = startStage(settings, { config, foundation, parents });
   const resolved = { preset, ...(options.config ? { config: options.config } : {}), stage: settings, parents: start.parents, ...(files ? { files } : {}) };
   let folder: RunFolder | undefined;
+  let targets: RegressionTargets | undefined;
   try {
+    if (settings.lossWeights.regression) {
+      if (preset !== 'nano' || !foundation) throw new Error(`Preset "${preset}" has no CLIP text tower to regress to. Use nano, or leave lossWeights.regression out.`);
+      targets = clipTextTargets(foundation, config.numDreamQueries);
+    }
     folder = resume ? RunFolder.resume(out, resolved) : RunFolder.create(out, { settings: resolved, provenance: provenance() });
     const sources = files ? await fileSources(settings.data, files) : generatedSources(settings.data, settings.seed);
-    const task = stageTask(start.params, config, preset, settings, sources);
+    const task = stageTask(start.params, config, preset, settings, sources, targets);
     const loop = loopSettings(settings);
     const { trainableParameters, stateBytes } = memoryEstimate(task);
     options.progress?.say(
@@ -99,6 +105,7 @@ export async function trainStage(options: TrainStageOptions): Promise<StageResul
     tf.dispose(start.params);
     throw error;
   } finally {
+    targets?.dispose();
     folder?.close();
   }
 }
@@ -110,8 +117,10 @@ export interface StageInputs {
   draws: DiffusionDraws | null;
 }
 
-/** A stage as something to minimise: its batches, laid out and run through the frozen encoders, and DreamLLM's two losses. */
-export function stageTask(params: DreamParams, config: DreamConfig, preset: string, settings: StageSettings, sources: readonly Source<TrainingRecord>[]): Task {
+/** A stage as something to minimise: its batches, laid out and run through the frozen encoders, and DreamLLM's two losses. `targets` are those of a regression loss. */
+export function stageTask(
+  params: DreamParams, config: DreamConfig, preset: string, settings: StageSettings, sources: readonly Source<TrainingRecord>[], targets?: RegressionTargets,
+): Task {
   const { seed, name, microBatchSize } = settings;
   const { accumulation } = loopSettings(settings);
   const tokenizer = tokenizerOf(preset);
@@ -124,7 +133,7 @@ export function stageTask(params: DreamParams, config: DreamConfig, preset: stri
     async batch(step, micro) {
       const number = step * accumulation + micro;
       const records = data.batch(number, microBatchSize);
-      const inputs = await stageInputs(records, { params, config, settings, tokenizer, objective, path: [name, 'batch', number] });
+      const inputs = await stageInputs(records, { params, config, settings, tokenizer, objective, targets, path: [name, 'batch', number] });
       return { ids: records.map(({ id }) => id), inputs: inputs as unknown as tf.TensorContainer };
     },
     loss(inputs) {
@@ -142,13 +151,14 @@ export interface InputContext {
   settings: StageSettings;
   tokenizer: Tokenizer;
   objective: Objective;
+  targets?: RegressionTargets;
   /** Names the random numbers of this batch. */
   path: readonly (string | number)[];
 }
 
 /** Lays records out, draws their random numbers and runs the frozen encoders. The tensors are the caller's. */
 export async function stageInputs(records: readonly TrainingRecord[], context: InputContext): Promise<StageInputs> {
-  const { params, config, settings, tokenizer, objective, path } = context;
+  const { params, config, settings, tokenizer, objective, targets: fitted, path } = context;
   const { seed, mode, randomFlip } = settings;
   const layout = layoutConfig(config);
   const samples = records.map((record) => toSample(record, (text) => tokenizer.encode(text), layout, { mode, seed, template: config.template }));
@@ -166,6 +176,7 @@ export async function stageInputs(records: readonly TrainingRecord[], context: I
   const inputs = pixels({ images, dreamImages }, config, { alignment: Boolean(objective.weights.alignment) });
   const batch = encodeImages(params, config, collated, inputs, posteriorNoise);
   tf.dispose([inputs.images, inputs.dreamImages, inputs.aligned, posteriorNoise].filter((tensor) => tensor != null));
+  if (fitted && size > 0) batch.regressionTargets = fitted.of(collated.dreamImages);
   return { batch, draws: size > 0 ? drawDiffusion(shape, config, objective, seed, ...path) : null };
 }
 

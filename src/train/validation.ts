@@ -30,7 +30,9 @@ export function stageValidation(params: DreamParams, config: DreamConfig, settin
     'instruct-documents': (index) => instructInterleavedAt(0, index, { split: 'val' }),
   };
   const kinds = Object.keys(settings.data).filter((name) => make[name]);
-  const objective = objectiveOf(settings);
+  // Both losses of DreamLLM, also where a stage is trained on another one.
+  const { regression: _, ...lossWeights } = settings.lossWeights;
+  const objective = objectiveOf({ ...settings, lossWeights });
   return async () => {
     const results: Record<string, number> = {};
     if (kinds.length === 0) return results; // data from elsewhere has no held-out part here

@@ -75,7 +75,7 @@ export function transformerFlops({ numLayers, hiddenSize, mlpSize, vocab }: Tran
 export interface Workload {
   flops: number;
   /** One unit of work; ends when its result is known. */
-  step(): void;
+  step(): void | Promise<void>;
   dispose(): void;
 }
 

@@ -6,9 +6,11 @@ import { fileURLToPath } from 'node:url';
 import { kernelError, type Engine, type KernelName } from './engine.js';
 
 interface Addon {
+  version?: number;
   names: string;
   setThreads(count: number): boolean;
   mapFile(file: string): ArrayBuffer | undefined;
+  reserve(bytes: number): ArrayBuffer | undefined;
   call(kernel: number, numbers: Float64Array, ...tensors: unknown[]): number;
 }
 
@@ -17,7 +19,10 @@ export const addonFolder = fileURLToPath(new URL('../../../build/engine', import
 
 export const buildCommand = 'npm run build:native';
 
-/** Loads the addon. Throws, saying how to get one, when it is absent or was built for another processor. */
+/** What this side expects of the addon; stands in addon.c too. */
+const addonVersion = 2;
+
+/** Loads the addon. Throws, saying how to get one, when it is absent, old or was built for another processor. */
 export function loadNative(threads: number): Engine {
   const file = join(addonFolder, 'engine.node');
   if (!existsSync(file)) throw new Error(`No native engine at ${file}. Run \`${buildCommand}\`; it needs a C compiler and Node's headers.`);
@@ -25,6 +30,7 @@ export function loadNative(threads: number): Engine {
   // Built with -march=native: on another processor its instructions may not exist.
   if (processor !== cpus()[0].model) throw new Error(`The native engine was built for "${processor}", this is "${cpus()[0].model}". Run \`${buildCommand}\`.`);
   const addon = createRequire(import.meta.url)(file) as Addon;
+  if (addon.version !== addonVersion) throw new Error(`The native engine at ${file} was built from other sources than this package's. Run \`${buildCommand}\`.`);
   const ids = new Map(addon.names.trim().split(' ').map((name, id) => [name as KernelName, id]));
   if (!addon.setThreads(threads)) throw new Error(`The native engine could not start ${threads} threads. Set DREAMLLM_THREADS to a number from 1 to 64.`);
   const arguments64 = new Float64Array(64);
@@ -37,11 +43,28 @@ export function loadNative(threads: number): Engine {
       if (!memory) throw new Error(`${file} could not be mapped into memory. It must be a regular file that is not empty.`);
       return memory;
     },
-    allocate: (bytes) => ({ buffer: new ArrayBuffer(bytes), offset: 0, bytes }),
+    allocate: arenas(addon),
     call(kernel, tensors, numbers) {
       for (let i = 0; i < numbers.length; i++) arguments64[i] = numbers[i];
       const status = addon.call(ids.get(kernel)!, arguments64, ...tensors);
       if (status !== 0) throw kernelError(kernel, status);
     },
+  };
+}
+
+const ARENA = 64 * 2 ** 20;
+
+/** Cuts blocks from large pieces of memory, one after the other. Pages that nothing touched take no memory. */
+function arenas(addon: Addon): Engine['allocate'] {
+  let arena: { buffer: ArrayBuffer; used: number } | undefined;
+  return (bytes) => {
+    if (!arena || arena.used + bytes > arena.buffer.byteLength) {
+      const buffer = addon.reserve(Math.max(ARENA, bytes));
+      if (!buffer) throw new Error(`The system has no ${(bytes / 2 ** 20).toFixed(1)} MiB left for the native engine. Use a smaller batch or model, or end other programs.`);
+      arena = { buffer, used: 0 };
+    }
+    const offset = arena.used;
+    arena.used += Math.ceil(bytes / 64) * 64;
+    return { buffer: arena.buffer, offset, bytes };
   };
 }

@@ -15,10 +15,15 @@ export class Pool {
 
   take(bytes: number): Block {
     const size = sizeClass(bytes);
-    this.used += size;
-    const block = this.free.get(size)?.pop();
-    if (block) return block;
+    // Batches of other lengths ask for slightly other sizes: a free block that is a little too large beats fresh memory.
+    for (let fits = size, tried = 0; tried < 3; fits = sizeClass(fits + 1), tried++) {
+      const block = this.free.get(fits)?.pop();
+      if (!block) continue;
+      this.used += block.bytes;
+      return block;
+    }
     const fresh = this.engine.allocate(size);
+    this.used += size;
     this.reserved += size;
     return fresh;
   }

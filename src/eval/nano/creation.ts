@@ -5,21 +5,24 @@ import { caption } from '../../data/captions.js';
 import { concepts } from '../../data/emoji.js';
 import { renderScene, sceneAt, type Scene } from '../../data/scenes.js';
 import { drawFrom, queryStates } from '../../dreamllm/create.js';
+import type { Prompt } from '../../dreamllm/prompt.js';
 import { projectCondition } from '../../dreamllm/model.js';
 import {
-  addNoise, drawLatents, encode, noiseSchedule, predictionTarget, scheduler, seededNoise, unet, type DdimConfig, type ScheduleConfig,
+  addNoise, drawLatents, encode, noiseSchedule, predictionTarget, scheduler, seededNoise, unet, type DdimConfig, type ScheduleConfig, type Scheduler,
 } from '../../models/diffusion/index.js';
 import type { Extractor as Network } from '../../models/inception/index.js';
 import { pictureFeatures } from '../extractors.js';
 import type { Features } from '../features.js';
 import { measureFid, measureKid, type FidDetails } from '../measure.js';
 import { measurement, type Measurement, type Protocol } from '../protocol.js';
-import { pairedTest, wilson, type PairedTest } from '../statistics.js';
+import { mean, pairedTest, wilson, type PairedTest } from '../statistics.js';
 import { defaultTestSet, type TestSet } from './comprehension.js';
 import { embedPictures, embedTexts, type ClipJudge } from './clip.js';
 import type { Subject } from './subject.js';
 
 /** DDIM without noise, on a model's own schedule: few steps, and a picture that depends on its seed and condition alone. */
+export const evaluationScheduler = (config: ScheduleConfig, steps: number): Scheduler => scheduler(evaluationSampler(config), steps);
+
 const evaluationSampler = ({ numTrainTimesteps, betaSchedule, betaStart, betaEnd, trainedBetas, predictionType, rescaleBetasZeroSnr }: ScheduleConfig): DdimConfig => ({
   kind: 'ddim', numTrainTimesteps, betaSchedule, betaStart, betaEnd, trainedBetas, predictionType, rescaleBetasZeroSnr,
   timestepSpacing: 'leading', stepsOffset: 1, eta: 0, setAlphaToOne: false, limit: { kind: 'none' },
@@ -33,6 +36,8 @@ export interface CreationOptions {
   readonly batchSize?: number;
   /** Number of the attempt: each draws the same prompts from other noise. */
   readonly attempt?: number;
+  /** Whether to draw the empty prompt too, from the same noise. Default: yes. */
+  readonly unprompted?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -41,37 +46,53 @@ export interface Drawings {
   readonly scenes: readonly Scene[];
   readonly prompts: readonly string[];
   readonly drawn: readonly RgbImage[];
-  /** From the same seeds, conditioned on the empty prompt. */
+  /** From the same seeds, conditioned on the empty prompt; empty where that was not asked for. */
   readonly unprompted: readonly RgbImage[];
   readonly real: readonly RgbImage[];
   readonly protocol: Protocol;
 }
 
 /** Single objects of the test set, whose full caption says all but the exact place. */
-function testScenes({ split, axis, seed }: TestSet, count: number): Scene[] {
+export function testScenes({ split, axis, seed }: TestSet, count: number): Scene[] {
   return Array.from({ length: count }, (_, i) => sceneAt(seed, i, { split, axis, kinds: { single: 1 } }));
 }
 
 /** Draws every prompt of the test set once, and the empty prompt as often, from one seed each. */
-export async function drawTestSet({ model, tokenizer, modelScale }: Subject, options: CreationOptions = {}): Promise<Drawings> {
-  const { count = 128, steps = 20, guidanceScale = 2, testSet = defaultTestSet, batchSize = 32, attempt = 0, signal } = options;
-  const { config } = model;
+export async function drawTestSet(subject: Subject, options: CreationOptions = {}): Promise<Drawings> {
+  const { count = 128, testSet = defaultTestSet } = options;
   const scenes = testScenes(testSet, count);
-  const prompts = scenes.map((scene) => caption(scene, 'full'));
-  const sampler = scheduler(evaluationSampler(config.sampler), steps);
+  return drawScenes(subject, scenes.map((scene) => ({ scene, prompt: caption(scene, 'full') })), { ...options, about: { dataset: 'emoji world, single objects', captionPolicy: 'full caption' } });
+}
+
+/** A picture that is wanted, and what is said (and shown) to get it. */
+export interface Wanted {
+  readonly scene: Scene;
+  readonly prompt: string;
+  /** What the model reads where that is more than the prompt's text. */
+  readonly asked?: Prompt;
+}
+
+/** Draws each wanted picture from a seed of its number. `about` goes into the protocol. */
+export async function drawScenes({ model, tokenizer, modelScale }: Subject, wanted: readonly Wanted[], options: Omit<CreationOptions, 'count'> & { about: Protocol }): Promise<Drawings> {
+  const { steps = 20, guidanceScale = 2, testSet = defaultTestSet, batchSize = 32, attempt = 0, unprompted: withUnprompted = true, about, signal } = options;
+  const { config } = model;
+  const count = wanted.length;
+  const scenes = wanted.map(({ scene }) => scene);
+  const prompts = wanted.map(({ prompt }) => prompt);
+  const sampler = evaluationScheduler(config.sampler, steps);
   const negative = await queryStates(model, tokenizer, ['']);
   const drawn: RgbImage[] = [];
   const unprompted: RgbImage[] = [];
   try {
     for (let start = 0; start < count; start += batchSize) {
-      const rows = prompts.slice(start, start + batchSize);
+      const rows = wanted.slice(start, start + batchSize).map(({ prompt, asked = prompt }) => asked);
       const seeds = rows.map((_, i) => deriveSeed(testSet.seed, 'drawing', start + i, ...(attempt > 0 ? [attempt] : [])));
       const states = await queryStates(model, tokenizer, rows);
       const empty = tf.tidy(() => tf.tile(negative, [rows.length, 1, 1]));
       try {
         drawn.push(...(await toPictures(drawFrom(model, states, negative, seeds, { sampler, guidanceScale, signal }))));
         // The empty prompt against itself: guidance would cancel, so one pass a step.
-        unprompted.push(...(await toPictures(drawFrom(model, empty, undefined, seeds, { sampler, guidanceScale: 1, signal }))));
+        if (withUnprompted) unprompted.push(...(await toPictures(drawFrom(model, empty, undefined, seeds, { sampler, guidanceScale: 1, signal }))));
       } finally {
         tf.dispose([states, empty]);
       }
@@ -83,7 +104,7 @@ export async function drawTestSet({ model, tokenizer, modelScale }: Subject, opt
   return {
     scenes, prompts, drawn, unprompted, real: scenes.map((scene) => ({ width: side, height: side, data: renderScene(scene, side) })),
     protocol: {
-      dataset: 'emoji world, single objects', split: `${testSet.split}, new ${testSet.axis}`, testSeed: testSet.seed, captionPolicy: 'full caption', resolution: side,
+      ...about, split: `${testSet.split}, new ${testSet.axis}`, testSeed: testSet.seed, resolution: side,
       sampler: 'DDIM, eta 0', steps, guidanceScale, selection: 'single', seedPolicy: 'one a prompt, named by its number', modelScale,
     },
   };
@@ -128,8 +149,8 @@ export async function measureDistances({ drawn, real, protocol }: Drawings, netw
 export interface Identification {
   readonly accuracy: number;
   readonly chance: number;
-  /** The same for pictures drawn from the empty prompt: what layout and luck give. */
-  readonly unprompted: number;
+  /** The same for pictures drawn from the empty prompt, where there are any: what layout and luck give. */
+  readonly unprompted?: number;
   readonly choices: number;
 }
 
@@ -137,26 +158,35 @@ export interface Identification {
  * Which of ten objects does a drawn picture show? The one whose rendering in the prompted style, size and ground lies nearest in pixels, over shifts of
  * up to two pixels. Nine are drawn at random from the concepts that exist in this style.
  */
-export function measureIdentification({ scenes, drawn, unprompted, protocol }: Drawings, { choices = 10, seed = 0 } = {}): Measurement<Identification> {
+export function measureIdentification(drawings: Drawings, { choices = 10, seed = 0 } = {}): Measurement<Identification> {
   const known = concepts().filter(({ isCore, split }) => isCore && split === 'train');
-  const hits = scenes.map((scene, i) => {
+  return measureNearest('identification', drawings, (scene, i) => {
     const [object] = scene.objects;
     const stream = random(seed, 'identification', i);
     const others = stream.shuffle(known.filter(({ name, icons }) => name !== object.concept && icons[object.style])).slice(0, choices - 1);
+    return others.map(({ name }) => ({ ...scene, objects: [{ ...object, concept: name }] }));
+  });
+}
+
+/** Share of drawn pictures that lie nearer to the rendering of their own scene than to those of others, as many for each. */
+export function measureNearest(metric: string, { scenes, drawn, unprompted, protocol }: Drawings, othersOf: (scene: Scene, index: number) => readonly Scene[]): Measurement<Identification> {
+  let choices = 0;
+  const hits = scenes.map((scene, i) => {
     const side = drawn[i].width;
-    const candidates = [object.concept, ...others.map(({ name }) => name)].map((concept) => renderScene({ ...scene, objects: [{ ...object, concept }] }, side));
+    const candidates = [scene, ...othersOf(scene, i)].map((each) => renderScene(each, side));
+    choices = candidates.length;
     const isFirst = ({ data }: RgbImage) => {
       const distances = candidates.map((candidate) => shiftedDistance(data, candidate, side));
       return distances[0] < Math.min(...distances.slice(1));
     };
-    return { prompted: isFirst(drawn[i]), unprompted: isFirst(unprompted[i]) };
+    return { prompted: isFirst(drawn[i]), unprompted: unprompted.length > 0 && isFirst(unprompted[i]) };
   });
   const count = (which: 'prompted' | 'unprompted') => hits.filter((hit) => hit[which]).length;
   const n = scenes.length;
   return measurement({
-    metric: 'identification', value: count('prompted') / n, n, ci: wilson(count('prompted'), n, 0.95, 'pictures'),
+    metric, value: count('prompted') / n, n, ci: wilson(count('prompted'), n, 0.95, 'pictures'),
     protocol: { ...protocol, size: n, matcher: `nearest of ${choices} renderings, squared pixel difference, shifts up to 2` },
-    details: { accuracy: count('prompted') / n, chance: 1 / choices, unprompted: count('unprompted') / n, choices },
+    details: { accuracy: count('prompted') / n, chance: 1 / choices, ...(unprompted.length > 0 ? { unprompted: count('unprompted') / n } : {}), choices },
   });
 }
 
@@ -192,7 +222,6 @@ export function measurePromptScore({ prompts, drawn, unprompted, real, protocol 
   };
   const [with_, without, true_] = [cosines(drawn), cosines(unprompted), cosines(real)];
   const test = pairedTest(without, with_, 'prompts');
-  const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
   return measurement({
     metric: 'clip-score', value: mean(with_), n: prompts.length,
     protocol: { ...protocol, size: prompts.length, extractor: clip.name, formula: '100 cosine' },
@@ -204,47 +233,69 @@ export function measurePromptScore({ prompts, drawn, unprompted, real, protocol 
  * Diffusion loss on held-out pictures at fixed noise and time steps, with the prompt as condition and with the empty prompt, pair by pair: whether the
  * condition that the language model gives helps the U-Net at all. The value is the loss with the prompt.
  */
-export async function measurePromptLoss({ model, tokenizer, modelScale }: Subject, { count = 64, testSet = defaultTestSet, batchSize = 32, signal }: CreationOptions = {}): Promise<Measurement<Paired>> {
+export async function measurePromptLoss(subject: Subject, options: CreationOptions = {}): Promise<Measurement<Paired>> {
+  const { model, tokenizer } = subject;
+  const empty = await queryStates(model, tokenizer, ['']);
+  try {
+    const { losses, protocol } = await lossesUnder(subject, options, (condition) => [
+      ['prompted', () => condition],
+      ['unprompted', () => tf.tile(projectCondition(model.plugins, empty), [condition.shape[0], 1, 1])],
+    ]);
+    const [prompted, unprompted] = [losses.get('prompted')!, losses.get('unprompted')!];
+    return measurement({
+      metric: 'diffusion-loss', value: mean(prompted), n: prompted.length, protocol,
+      details: { ...pairedTest(unprompted, prompted, 'pictures'), prompted: mean(prompted), unprompted: mean(unprompted) },
+    });
+  } finally {
+    empty.dispose();
+  }
+}
+
+/**
+ * Diffusion losses of held-out pictures at fixed noise, means over four time steps, under conditions made from those of their prompts: for each name that
+ * `change` gives, one number a picture. A change gets the projected conditions [images, queries, dim] and gives as many of them.
+ */
+export async function lossesUnder(
+  { model, tokenizer, modelScale }: Subject,
+  { count = 64, testSet = defaultTestSet, batchSize = 32, signal }: CreationOptions,
+  change: (condition: tf.Tensor3D) => (readonly [name: string, make: () => tf.Tensor3D])[],
+): Promise<{ losses: Map<string, number[]>; protocol: Protocol }> {
   const { config, plugins } = model;
   const { unet: network, vae } = plugins.stable_diffusion_head;
   const schedule = noiseSchedule(config.sampler);
   const levels = [0.15, 0.4, 0.65, 0.9].map((share) => Math.floor(share * config.sampler.numTrainTimesteps));
   const scenes = testScenes(testSet, count);
-  const empty = await queryStates(model, tokenizer, ['']);
-  const losses = { prompted: new Array<number>(count).fill(0), unprompted: new Array<number>(count).fill(0) };
+  const losses = new Map<string, number[]>();
   for (let start = 0; start < count; start += batchSize) {
     const rows = scenes.slice(start, start + batchSize);
     const states = await queryStates(model, tokenizer, rows.map((scene) => caption(scene, 'full')));
+    const condition = tf.tidy(() => projectCondition(plugins, states));
     const latents = tf.tidy(() => {
       const pixels = imageTensor(rows.map((scene) => ({ width: config.imageSize, height: config.imageSize, data: renderScene(scene, config.imageSize) })), diffusionPreprocessing(config.imageSize));
       return drawLatents(encode(vae, pixels, config.vae), config.vae);
     });
-    for (const [which, given] of [['prompted', states], ['unprompted', empty]] as const) {
+    for (const [name, make] of change(condition)) {
+      if (!losses.has(name)) losses.set(name, new Array<number>(count).fill(0));
       for (const level of levels) {
         signal?.throwIfAborted();
         const perPicture = tf.tidy(() => {
           const [, height, width, channels] = latents.shape;
           const noise = seededNoise(rows.map((_, i) => deriveSeed(testSet.seed, 'prompt loss', start + i)), [height, width, channels], level);
           const times = rows.map(() => level);
-          const condition = tf.tile(projectCondition(plugins, given), [given.shape[0] === 1 ? rows.length : 1, 1, 1]);
-          const prediction = unet(network, addNoise(schedule, latents, noise, times), times, condition, config.unet);
+          const prediction = unet(network, addNoise(schedule, latents, noise, times), times, make(), config.unet);
           return prediction.sub(predictionTarget(schedule, latents, noise, times)).square().mean([1, 2, 3]);
         });
-        (await perPicture.data()).forEach((value, i) => (losses[which][start + i] += value / levels.length));
+        (await perPicture.data()).forEach((value, i) => (losses.get(name)![start + i] += value / levels.length));
         perPicture.dispose();
       }
     }
-    tf.dispose([states, latents]);
+    tf.dispose([states, condition, latents]);
   }
-  empty.dispose();
-  const test = pairedTest(losses.unprompted, losses.prompted, 'pictures');
-  const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
-  return measurement({
-    metric: 'diffusion-loss', value: mean(losses.prompted), n: count,
+  return {
+    losses,
     protocol: {
       dataset: 'emoji world, single objects', split: `${testSet.split}, new ${testSet.axis}`, testSeed: testSet.seed, size: count, captionPolicy: 'full caption', modelScale,
       timesteps: levels.join(', '), seedPolicy: 'noise named by picture and time step',
     },
-    details: { ...test, prompted: mean(losses.prompted), unprompted: mean(losses.unprompted) },
-  });
+  };
 }

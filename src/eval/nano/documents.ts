@@ -1,14 +1,14 @@
 import * as tf from '@tensorflow/tfjs';
 import { embedding } from '../../core/ops/index.js';
 import type { RgbImage } from '../../core/images.js';
-import { documentAt } from '../../data/documents.js';
+import { documentAt, longDocuments } from '../../data/documents.js';
 import type { InterleavedDocument } from '../../data/types.js';
 import { layoutConfig } from '../../dreamllm/config.js';
 import { layOut, type Segment, type Sequence } from '../../dreamllm/layout.js';
 import { embedPrompts } from '../../dreamllm/prompt.js';
 import { dreamTokenScores, type DreamPredictions, type DreamTokenScores } from '../dream-tokens.js';
 import { measurement, type Measurement } from '../protocol.js';
-import { defaultTestSet, type CountOptions } from './comprehension.js';
+import { defaultTestSet, type CountOptions, type TestSet } from './comprehension.js';
 import { picture, type Subject } from './subject.js';
 
 interface Places {
@@ -18,13 +18,29 @@ interface Places {
   readonly hasPicture: boolean[];
 }
 
+export interface DocumentOptions extends CountOptions {
+  /** Only documents of so many pictures, of the kinds that can be long. */
+  readonly pictures?: number;
+}
+
+/** The first `count` held-out documents with just so many pictures. */
+function documentsOf(pictures: number, count: number, { split, axis, seed }: TestSet): InterleavedDocument[] {
+  const found: InterleavedDocument[] = [];
+  for (let index = 0; found.length < count; index++) {
+    const document = documentAt(seed, index, { ...longDocuments, split, axis, maxImages: pictures });
+    if (document.image_info.length === pictures) found.push(document);
+    if (index > 200 * count) throw new Error(`Expected ${count} documents of ${pictures} pictures, found ${found.length} among ${index}. Documents have 2 to ${longDocuments.maxImages}.`);
+  }
+  return found;
+}
+
 /**
  * How well a model places pictures in held-out documents that it reads with their own text and pictures: after each sentence, is `<dream_start>` the
  * most likely token where a picture follows, and is it likelier there than elsewhere? The value is the F1 of the first.
  */
-export async function measureDreamTokens(subject: Subject, { count = 64, testSet = defaultTestSet, signal }: CountOptions = {}): Promise<Measurement<DreamTokenScores & { leftOut: number }>> {
+export async function measureDreamTokens(subject: Subject, { count = 64, pictures, testSet = defaultTestSet, signal }: DocumentOptions = {}): Promise<Measurement<DreamTokenScores & { leftOut: number }>> {
   const { split, axis, seed } = testSet;
-  const documents = Array.from({ length: count }, (_, i) => documentAt(seed, i, { split, axis }));
+  const documents = pictures === undefined ? Array.from({ length: count }, (_, i) => documentAt(seed, i, { split, axis })) : documentsOf(pictures, count, testSet);
   const { maxPositions } = subject.model.config.language;
   const laidOut = documents.map((document) => ({ id: document.id, ...placesOf(subject, document) }));
   const fitting = laidOut.filter(({ sequence }) => sequence.tokenIds.length <= maxPositions).sort((a, b) => a.sequence.tokenIds.length - b.sequence.tokenIds.length);
@@ -38,7 +54,7 @@ export async function measureDreamTokens(subject: Subject, { count = 64, testSet
   return measurement({
     metric: 'dream-token-f1', value: scores.f1, n: scores.pictures,
     protocol: {
-      dataset: 'emoji documents', split: `${split}, new ${axis}`, testSeed: seed, size: scores.documents, modelScale: subject.modelScale,
+      dataset: pictures === undefined ? 'emoji documents' : `emoji documents of ${pictures} pictures`, split: `${split}, new ${axis}`, testSeed: seed, size: scores.documents, modelScale: subject.modelScale,
       evaluation: 'teacher-forced, ends of sentences', matcher: '<dream_start> is the most likely token',
     },
     details: { ...scores, leftOut: laidOut.length - fitting.length },

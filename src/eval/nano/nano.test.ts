@@ -126,7 +126,7 @@ describe('creation of a small model', () => {
     const drawings: Drawings = { scenes, prompts, real, protocol, drawn: real, unprompted: real.map(() => blankImage(32, 32, [128, 128, 128])) };
     const { value, details } = measureIdentification(drawings);
     assert.equal(value, 1);
-    assert.ok(details!.unprompted < 0.4, `blank pictures: ${details!.unprompted}`);
+    assert.ok(details!.unprompted! < 0.4, `blank pictures: ${details!.unprompted}`);
   });
 
   test('finds no difference between prompts that the U-Net does not hear', async () => {

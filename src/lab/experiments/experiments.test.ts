@@ -22,13 +22,22 @@ const root = join(packageRoot(), 'experiments');
 /** Trials of each folder's sweep: configurations times seeds. */
 const planned: Record<string, number> = {
   'best-of-k': 4 * 3,
+  'clip-regression': 3 * 3,
   'comprehension-creation-ratio': 5 * 2 * 3,
   'data-noise': 4 * 3,
   'dream-queries': 4 * 3,
+  'few-shot': 5 * 3,
   'guidance-scale': 6 * 3,
+  'in-context': 2 * 2 * 3 * 3,
+  'language-retention': 2 * 3,
+  'language-scale': 3 * 3,
   latency: 2 * 3 * 3,
+  'many-images': 2 * 5 * 3,
+  'query-microscope': 3 * 3,
+  'rewrite-then-generate': 4 * 3,
   'sampling-steps': 4 * 3,
-  synergy: 3 * 2 * 5,
+  synergy: (3 * 2 + 1) * 5,
+  'training-length': 4 * 3,
 };
 
 describe('the experiments', () => {

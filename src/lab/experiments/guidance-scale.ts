@@ -1,5 +1,7 @@
-import { measureGuidanceScale } from '../measure-nano.js';
+import { drawTestSet } from '../../eval/nano/creation.js';
+import { measureDrawings } from '../measure-nano.js';
 import { nanoSweep, type NanoOptions } from './nano.js';
+import { withSamples } from './samples.js';
 
 /** FID against CLIP score over guidance scales. One model a seed; the scales share it. */
 export const guidanceScale = (options?: NanoOptions) =>
@@ -11,7 +13,14 @@ export const guidanceScale = (options?: NanoOptions) =>
       grid: { guidanceScale: [1, 1.5, 2, 3, 4, 7.5] },
       seeds: [0, 1, 2],
       secondsPerTrial: 120,
-      measurements: { creation: { run: (subject, { guidanceScale: scale }, how) => measureGuidanceScale(subject, scale, how) } },
+      measurements: {
+        creation: {
+          async run(subject, { guidanceScale: scale }, { sizes, foundation, signal }) {
+            const drawings = await drawTestSet(subject, { count: sizes.pictures, guidanceScale: scale, signal });
+            return withSamples(await measureDrawings(drawings, foundation, signal), drawings);
+          },
+        },
+      },
     },
     options,
   );

@@ -29,6 +29,7 @@ export const latency = (options?: NanoOptions) =>
       grid: { model: models, steps: [50, 100, 150] },
       seeds: [0, 1, 2],
       secondsPerTrial: 30,
+      maxWorkers: 1,
       recipe: () => ({ seed: 0 }),
       measurements: { seconds: { run: measureSeconds } },
     },

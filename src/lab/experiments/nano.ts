@@ -2,6 +2,7 @@ import { basename, join } from 'node:path';
 import { useBackend } from '../../core/backend.js';
 import { packageRoot } from '../../core/process.js';
 import type { DreamConfig } from '../../dreamllm/config.js';
+import { nano } from '../../dreamllm/presets.js';
 import type { Subject } from '../../eval/nano/subject.js';
 import type { Measurement } from '../../eval/protocol.js';
 import { writeTextAtomically } from '../../train/files.js';
@@ -9,6 +10,7 @@ import { foundationHash } from '../../train/hand-off.js';
 import type { Stage, StageName } from '../../train/stages.js';
 import { codeVersion } from '../content-hash.js';
 import { readJson } from '../files.js';
+import { scaledFoundation, scaledLanguage, type LanguageScale, type ScaledFoundation } from '../language-scale.js';
 import { fullSizes, openNano, type MeasureOptions, type Sizes } from '../measure-nano.js';
 import { stageGraph } from '../stage-graph.js';
 import type { Config, Measure, Sweep, TrialContext } from '../sweep.js';
@@ -21,12 +23,24 @@ export interface Recipe {
   last?: StageName;
   /** Seed of the training, where the trial's own seed repeats only the measurement. */
   seed?: number;
+  /** Start from a language model of this size, pretrained first, in place of the foundation's. */
+  language?: LanguageScale;
+}
+
+/** What a measurement may know beside the model. */
+export interface MeasuringOptions extends MeasureOptions {
+  foundation: string;
+  sizes: Sizes;
+  /** Run folder of the model's last stage. */
+  stage: string;
+  /** The pretrained language model, where the recipe asks for one. */
+  language?: ScaledFoundation;
 }
 
 /** What an experiment measures on a trained model of one configuration. */
-export type Measuring<C extends Config> = (subject: Subject, config: C, options: MeasureOptions) => Promise<Measurement[]>;
+export type Measuring<C extends Config> = (subject: Subject, config: C, options: MeasuringOptions) => Promise<Measurement[]>;
 
-export interface NanoExperiment<C extends Config> extends Pick<Sweep<C>, 'name' | 'question' | 'base' | 'grid' | 'list' | 'seeds' | 'secondsPerTrial'> {
+export interface NanoExperiment<C extends Config> extends Pick<Sweep<C>, 'name' | 'question' | 'base' | 'grid' | 'list' | 'seeds' | 'secondsPerTrial' | 'maxWorkers'> {
   recipe?(config: C): Recipe;
   measurements: Readonly<Record<string, { version?: number; run: Measuring<C> }>>;
 }
@@ -48,16 +62,21 @@ export function nanoSweep<C extends Config>(experiment: NanoExperiment<C>, optio
   const recipe = (config: C): Recipe => recipeOf?.(config) ?? {};
   const { steps, sizes = fullSizes, foundation = join(packageRoot(), 'data/foundation'), seeds = declared.seeds } = options;
 
+  /** What the model of a recipe has otherwise than nano. */
+  const modelOf = ({ config, language }: Recipe): Partial<DreamConfig> => ({ ...config, ...(language ? { language: scaledLanguage(nano.language, language.scale) } : {}) });
+
   const measure = (name: string): Measure<C> => ({
     version: measurements[name].version ?? 1,
     identity: { sizes, evaluation: codeVersion(['eval']) },
     async run(config, _seed, context) {
       await useBackend();
-      const trained = readJson<{ stage: string }>(modelFile(context));
+      const trained = readJson<Trained>(modelFile(context));
       if (!trained) throw new Error(`${context.folder} names no trained model. Delete the folder to have the trial trained again.`);
-      const subject = openNano(join(stagesFolder(context), trained.stage), recipe(config).config);
+      const stage = join(stagesFolder(context), trained.stage);
+      const { language } = trained;
+      const subject = openNano(stage, modelOf(recipe(config)));
       try {
-        return (await measurements[name].run(subject, config, { sizes, foundation, signal: context.signal })).map(withoutSamples);
+        return (await measurements[name].run(subject, config, { sizes, foundation, stage, signal: context.signal, ...(language ? { language } : {}) })).map(withoutSamples);
       } finally {
         subject.dispose();
       }
@@ -67,18 +86,31 @@ export function nanoSweep<C extends Config>(experiment: NanoExperiment<C>, optio
   return {
     ...declared,
     seeds,
+    memoryPerTrial: 2.5, // the largest resident size seen in a main job, which trains and measures the same
     identity: () => ({ foundation: foundationHash(foundation), code: codeVersion(), ...(steps === undefined ? {} : { steps }) }),
     recipe: (config) => recipe(config),
     async train(config, seed, context) {
       const { engine, threads } = await useBackend();
       context.log(`Computing on ${engine}, ${threads} threads.`);
-      const { config: model, changes, last = 'sft', seed: fixed } = recipe(config);
-      const graph = stageGraph({ folder: stagesFolder(context), foundation, signal: context.signal, changes, config: model, ...(steps === undefined ? {} : { steps }) });
+      const made = recipe(config);
+      const { changes, last = 'sft', seed: fixed } = made;
+      const model = modelOf(made);
+      const { signal, log } = context;
+      const language = made.language && (await scaledFoundation({ ...made.language, ...(steps === undefined ? {} : { steps }) }, { folder: stagesFolder(context), base: foundation, signal, log }));
+      const graph = stageGraph({
+        folder: stagesFolder(context), foundation: language?.folder ?? foundation, signal, changes, ...(Object.keys(model).length > 0 ? { config: model } : {}), ...(steps === undefined ? {} : { steps }),
+      });
       const folder = await graph.stage(last, { seed: fixed ?? seed });
-      writeTextAtomically(modelFile(context), JSON.stringify({ stage: basename(folder) }));
+      writeTextAtomically(modelFile(context), JSON.stringify({ stage: basename(folder), ...(language ? { language } : {}) } satisfies Trained));
     },
     measurements: Object.fromEntries(Object.keys(measurements).map((name) => [name, measure(name)])),
   };
+}
+
+interface Trained {
+  /** Name of the last stage's folder among the shared ones. */
+  stage: string;
+  language?: ScaledFoundation;
 }
 
 const stagesFolder = ({ shared }: TrialContext) => join(shared, 'stages');

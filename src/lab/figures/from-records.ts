@@ -1,8 +1,10 @@
-import { estimate, pairedTest } from '../../eval/statistics.js';
+import { estimate, mean, pairedTest } from '../../eval/statistics.js';
 import { type Group, type Selection, groupsOf, pairedValues, protocolDoubts } from '../records.js';
 import type { TrialRecord } from '../trial.js';
 import { type Bar, bars, radar } from './bars.js';
 import { type Curve, curves } from './curves.js';
+import { queryMaps } from './query-maps.js';
+import { sampleGrid } from './sample-grid.js';
 import { pairedDifferences } from './differences.js';
 import type { Figure } from './figure.js';
 import { pareto } from './pareto.js';
@@ -92,6 +94,68 @@ export function radarFromRecords(records: readonly TrialRecord[], { metrics, by,
   }));
   return radar(title ?? `Means over seeds, by ${by}`, metrics, models);
 }
+
+/** Accuracy of each second-level ability of a multiple-choice measurement, a polygon a value of `by`, means over seeds. */
+export function abilitiesFromRecords(records: readonly TrialRecord[], { by, title, ...selection }: RecordFigureOptions & { by: string }): Figure {
+  const groups = groupsOf(records, [by], { metric: 'mmbench-circular', ...selection });
+  const accuracies = groups.map(({ settings, bySeed }) => ({
+    name: nameOf(by, settings[by]),
+    abilities: [...bySeed.values()].map(({ details }) => detail<Record<string, { accuracy: number }>>(details, 'abilities', 'l2')),
+  }));
+  const names = Object.keys(accuracies[0].abilities[0]);
+  const models = accuracies.map(({ name, abilities }) => ({ name, values: names.map((ability) => mean(abilities.map((each) => each[ability].accuracy))) }));
+  return withDoubts(radar(title ?? `Abilities by ${by}`, names, models), groups, 'means');
+}
+
+/** Losses against steps, a curve a value of `by`, with the 95 % interval over seeds at each point as a band. */
+export function lossesFromRecords(records: readonly TrialRecord[], { by, loss, title, ...selection }: RecordFigureOptions & { by: string; loss: string }): Figure {
+  const groups = groupsOf(records, [by], { metric: 'last-loss', ...selection });
+  const series = groups.map(({ settings, bySeed }): Curve => {
+    const runs = [...bySeed.values()].map(({ details }) => detail<Record<string, number[]>>(details, 'curve'));
+    const [{ step: x }] = runs;
+    if (runs.some(({ step }) => String(step) !== String(x))) throw new Error(`${by} "${String(settings[by])}": its seeds were logged at different steps, so they make no band.`);
+    const points = x.map((_, i) => (runs.length === 1 ? { mean: runs[0][loss][i] } : estimate(runs.map((run) => run[loss][i]))));
+    const banded = points.every((point) => 'ci' in point && point.ci);
+    const bound = (side: 'low' | 'high') => points.map((point) => (point as ReturnType<typeof estimate>).ci![side]);
+    return { name: nameOf(by, settings[by]), x, y: points.map((point) => point.mean), ...(banded ? { low: bound('low'), high: bound('high') } : {}) };
+  });
+  return withDoubts(curves(title ?? `${loss} loss`, 'step', 'loss', series), groups);
+}
+
+/** What was drawn for the same prompts and noise at each value of `by`, of one seed. */
+export function samplesFromRecords(records: readonly TrialRecord[], { by, seed, title, metric = 'fid', ...selection }: RecordFigureOptions & { by: string; seed?: number; metric?: string }): Figure {
+  const groups = groupsOf(records, [by], { metric, ...selection });
+  const shown = seed ?? Math.min(...[...groups[0].bySeed.keys()]);
+  const columns = groups.map(({ settings, bySeed }) => {
+    const measured = bySeed.get(shown);
+    if (!measured) throw new Error(`${by} "${String(settings[by])}" has no seed ${shown}; it has ${[...bySeed.keys()].join(', ')}.`);
+    return { name: nameOf(by, settings[by]), samples: detail<{ prompt: string; png: string }[]>(measured.details, 'samples') };
+  });
+  const prompts = columns[0].samples.map(({ prompt }) => prompt);
+  const odd = columns.find(({ samples }) => samples.some(({ prompt }, i) => prompt !== prompts[i]));
+  if (odd) throw new Error(`"${odd.name}" drew other prompts than "${columns[0].name}": pictures side by side must answer the same ones.`);
+  return sampleGrid(`${title ?? `Samples by ${by}`}<br><span style="font-size:11px">seed ${shown}</span>`, prompts.map(wrapped), columns.map(({ name }) => name), (row, column) => Buffer.from(columns[column].samples[row].png, 'base64'));
+}
+
+/** The queries' mean maps of attention, means over seeds are not taken: queries of two trainings have nothing in common but their number. */
+export function queryMapsFromRecords(records: readonly TrialRecord[], { seed, title, ...selection }: RecordFigureOptions & { seed?: number } = {}): Figure {
+  const [{ bySeed }] = groupsOf(records, [], { metric: 'map-entropy', ...selection });
+  const shown = seed ?? Math.min(...bySeed.keys());
+  const measured = bySeed.get(shown);
+  if (!measured) throw new Error(`There are no maps of seed ${shown}; there are of ${[...bySeed.keys()].join(', ')}.`);
+  return queryMaps(`${title ?? 'Where each dream query is looked at'}<br><span style="font-size:11px">seed ${shown}, mean over ${measured.n} prompts</span>`, detail<number[][][]>(measured.details, 'maps'));
+}
+
+/** A part of a measurement's details; an error names what is missing. */
+function detail<T>(details: unknown, ...path: string[]): T {
+  let at = details;
+  for (const key of path) at = (at as Record<string, unknown> | undefined)?.[key];
+  if (at === undefined) throw new Error(`A record lacks details.${path.join('.')}. It was measured before that was kept: run the sweep again, which measures without training.`);
+  return at as T;
+}
+
+/** A long name in lines of about twenty letters. */
+const wrapped = (text: string): string => text.replace(/(.{14}\S*) /g, '$1<br>');
 
 function summary({ bySeed }: Group): { mean: number; ci?: readonly [number, number] } {
   const measured = [...bySeed.values()];

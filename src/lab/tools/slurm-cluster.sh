@@ -28,7 +28,11 @@ case $action in
 start)
   mkdir -p "$folder/state" "$folder/n1" "$folder/n2" /run/munge
   chown munge:munge /run/munge
-  pgrep -x munged > /dev/null || su -s /bin/sh munge -c /usr/sbin/munged
+  # One that runs already is somebody else's and stays.
+  if ! pgrep -x munged > /dev/null; then
+    su -s /bin/sh munge -c /usr/sbin/munged
+    pgrep -n -x munged > "$folder/munged.pid"
+  fi
   cat > "$SLURM_CONF" <<CONF
 ClusterName=dreamllm
 SlurmctldHost=localhost
@@ -71,8 +75,14 @@ CONF
 kill-node) kill_node "$3" ;;
 start-node) start_node "$3" ;;
 stop)
-  for file in "$folder"/*.pid; do [ -e "$file" ] && kill -9 "$(cat "$file")" 2> /dev/null || true; done
-  pkill -9 -x slurmstepd || true
+  for file in "$folder"/slurm*.pid; do [ -e "$file" ] && kill -9 "$(cat "$file")" 2> /dev/null || true; done
+  # Step daemons of this cluster alone: they carry its configuration in their environment.
+  for process in /proc/[0-9]*; do
+    if [ "$(cat "$process/comm" 2> /dev/null)" = slurmstepd ] && { tr "\0" "\n" < "$process/environ"; } 2> /dev/null | grep -qx "SLURM_CONF=$SLURM_CONF"; then
+      kill -9 "${process#/proc/}" 2> /dev/null || true
+    fi
+  done
+  if [ -e "$folder/munged.pid" ]; then kill "$(cat "$folder/munged.pid")" 2> /dev/null || true; fi
   ;;
 *)
   echo "unknown action $action" >&2
