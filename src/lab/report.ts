@@ -1,3 +1,4 @@
+import { optionLikelihood } from '../eval/nano/index.js';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Measurement } from '../eval/protocol.js';
@@ -27,7 +28,7 @@ export function vanilla(measured: Measurement): Measurement {
   return { metric: 'mmbench-vanilla', value: accuracy, n, ...(ci ? { ci } : {}), protocol: { ...measured.protocol, evaluation: 'first rotation only' } };
 }
 
-const byLikelihood = { matcher: 'log-likelihood of the letters', picture: true } as const;
+const byLikelihood = { matcher: optionLikelihood, picture: true } as const;
 const withoutPicture = { picture: false } as const;
 
 const bar = (label: string, { value, ci }: Measurement): Bar => ({ label, value, ...(ci ? { ci: [ci.low, ci.high] as const } : {}) });

@@ -7,7 +7,7 @@ import { measureCaptions, measureMmbench, measurePope, measureVqa } from '../mea
 import type { MmbenchRow } from '../mmbench.js';
 import type { Measurement, Protocol } from '../protocol.js';
 import { captionTokens } from '../ptb.js';
-import { continueAll, picture, type Subject } from './subject.js';
+import { continueAll, picture, scoreAll, type Subject } from './subject.js';
 
 /** What a test set is drawn from; the seed is that of the test, not of the model. */
 export interface TestSet {
@@ -22,15 +22,17 @@ const common = (subject: Subject, { split, axis, seed }: TestSet): Protocol => (
   dataset: 'emoji world', split: `${split}, new ${axis}`, testSeed: seed, modelScale: subject.modelScale, resolution: subject.model.config.vision.imageSize,
 });
 
-/**
- * Asks questions about their pictures in the model's conversation template, or without them (`blind`), and answers greedily. `watched` tokens are looked at
- * right after the prompt.
- */
-async function ask(subject: Subject, questions: readonly { image: string; text: string }[], maxNewTokens: number, { blind = false, watched, signal }: { blind?: boolean; watched?: readonly number[]; signal?: AbortSignal } = {}) {
-  const { config } = subject.model;
-  const asked: Prompt[] = questions.map(({ image, text }) => questionPrompt(blind ? [] : [picture(image, config.vision.imageSize)], text, config.template));
-  return continueAll(subject, asked, { maxNewTokens, watched, signal });
+/** Asks questions about their pictures in the model's conversation template, and answers greedily. */
+const ask = (subject: Subject, questions: readonly Asked[], maxNewTokens: number, signal?: AbortSignal): Promise<string[]> =>
+  continueAll(subject, questions.map((each) => promptOf(subject, each)), { maxNewTokens, signal });
+
+interface Asked {
+  readonly image: string;
+  readonly text: string;
 }
+
+const promptOf = ({ model: { config } }: Subject, { image, text }: Asked, blind = false): Prompt =>
+  questionPrompt(blind ? [] : [picture(image, config.vision.imageSize)], text, config.template);
 
 const letters = [...'ABCD'];
 
@@ -49,43 +51,43 @@ export interface ChoiceOptions {
 type MmbenchMeasurement = ReturnType<typeof measureMmbench>;
 
 export interface MultipleChoice {
-  /** The letter with the highest likelihood among the options'. */
+  /** The option whose text is likeliest as the answer. */
   readonly likelihood: MmbenchMeasurement;
   /** What the model writes, read by VLMEvalKit's matcher. */
   readonly generated: MmbenchMeasurement;
-  /** The same likelihoods without the picture: what language and habit alone give. */
+  /** The likeliest option without the picture: what language and habit alone give. */
   readonly blind: MmbenchMeasurement;
 }
 
-/** MMBench over the emoji world, circular, by two matchers, with the blind baseline. One pass gives likelihoods and answers. */
+/** The matcher of `likelihood` and `blind`, as protocols name it. */
+export const optionLikelihood = 'log-likelihood of the options';
+
+/** MMBench over the emoji world, circular, by two matchers, with the blind baseline. */
 export async function measureMultipleChoice(subject: Subject, { perAbility = 6, testSet = defaultTestSet, signal }: ChoiceOptions = {}): Promise<MultipleChoice> {
   const questions = mmbench(testSet.seed, { split: testSet.split, axis: testSet.axis, perAbility }).flatMap(rotations);
   const rows = questions.map(rowOf);
   const asked = questions.map(({ image, question, options, hint }) => ({ image, text: choicePrompt(question, options!, hint) }));
-  const watched = letterTokens(subject);
-  const seen = await ask(subject, asked, 4, { watched, signal });
-  const blind = await ask(subject, asked, 0, { watched, blind: true, signal });
+  const texts = await ask(subject, asked, 8, signal);
 
-  const byLikelihood = (first: readonly Float64Array[]) => new Map(rows.map((row, i) => {
-    const scores = first[i].subarray(0, Object.keys(row.options).length);
-    return [row.index, letters[scores.indexOf(Math.max(...scores))]];
-  }));
+  const likeliest = async (blind: boolean) => {
+    const candidates = rows.flatMap(({ options }, i) => {
+      const prompt = promptOf(subject, asked[i], blind);
+      return Object.entries(options).map(([letter, text]) => ({ row: i, letter, prompt, answer: ` ${text}` }));
+    });
+    const scores = await scoreAll(subject, candidates, { signal });
+    const best = new Map<number, { letter: string; score: number }>();
+    candidates.forEach(({ row, letter }, i) => {
+      if (!(scores[i] <= (best.get(row)?.score ?? -Infinity))) best.set(row, { letter, score: scores[i] });
+    });
+    return new Map(rows.map(({ index }, i) => [index, best.get(i)!.letter]));
+  };
   const protocol = { ...common(subject, testSet), dataset: 'emoji MMBench', perAbility, prompt: prompts.choice };
   const measure = (answers: Map<number, string>, how: Protocol) => measureMmbench(rows, answers, 'vlmevalkit', { ...protocol, ...how });
   return {
-    likelihood: measure(byLikelihood(seen.first), { matcher: 'log-likelihood of the letters', picture: true }),
-    generated: measure(new Map(rows.map(({ index }, i) => [index, seen.texts[i]])), { matcher: 'vlmevalkit', decoding: 'greedy', picture: true }),
-    blind: measure(byLikelihood(blind.first), { matcher: 'log-likelihood of the letters', picture: false }),
+    likelihood: measure(await likeliest(false), { matcher: optionLikelihood, picture: true }),
+    generated: measure(new Map(rows.map(({ index }, i) => [index, texts[i]])), { matcher: 'vlmevalkit', decoding: 'greedy', picture: true }),
+    blind: measure(await likeliest(true), { matcher: optionLikelihood, picture: false }),
   };
-}
-
-/** The token of each letter as an answer begins with it. */
-function letterTokens({ tokenizer }: Subject): number[] {
-  return letters.map((letter) => {
-    const ids = tokenizer.encode(` ${letter}`);
-    if (ids.length !== 1) throw new Error(`The tokenizer writes the answer " ${letter}" with ${ids.length} tokens; its likelihood after the prompt needs one.`);
-    return ids[0];
-  });
 }
 
 export interface CountOptions {
@@ -97,7 +99,7 @@ export interface CountOptions {
 /** Open questions with one short answer each, which stands for all ten annotators. */
 export async function measureOpenQuestions(subject: Subject, { count = 200, testSet = defaultTestSet, signal }: CountOptions = {}): Promise<ReturnType<typeof measureVqa>> {
   const questions = vqa(testSet.seed, { split: testSet.split, axis: testSet.axis, count });
-  const { texts } = await ask(subject, questions.map(({ image, question }) => ({ image, text: shortPrompt(question) })), 8, { signal });
+  const texts = await ask(subject, questions.map(({ image, question }) => ({ image, text: shortPrompt(question) })), 8, signal);
   const items = questions.map(({ index, answer, category }, i) => ({ id: index, answers: Array<string>(10).fill(answer), prediction: texts[i], questionType: category }));
   return measureVqa(items, 'evalai', { ...common(subject, testSet), dataset: 'emoji VQA', answers: 'one, counted ten times', prompt: prompts.short, decoding: 'greedy' });
 }
@@ -111,8 +113,8 @@ export interface CaptionOptions extends CountOptions {
 export async function measureCaptioning(subject: Subject, { count = 96, testSet = defaultTestSet, style = 'instruct', signal }: CaptionOptions = {}): Promise<Measurement<{ perImage: number[] | number[][]; examples: { caption: string; reference: string }[] }>> {
   const images = captioning(testSet.seed, { split: testSet.split, axis: testSet.axis, count });
   const side = subject.model.config.vision.imageSize;
-  const { texts } = style === 'instruct'
-    ? await ask(subject, images.map(({ image }) => ({ image, text: prompts.describe[0] })), 24, { signal })
+  const texts = style === 'instruct'
+    ? await ask(subject, images.map(({ image }) => ({ image, text: prompts.describe[0] })), 24, signal)
     : await continueAll(subject, images.map(({ image }) => [picture(image, side)]), { maxNewTokens: 24, signal });
   const pairs = images.map(({ references }, i) => ({ id: i, candidate: captionTokens(texts[i]), references: references.map(captionTokens) }));
   const measured = measureCaptions('cider', pairs, {
@@ -125,7 +127,7 @@ export async function measureCaptioning(subject: Subject, { count = 96, testSet 
 export async function measureHallucination(subject: Subject, { count = 100, testSet = defaultTestSet, signal }: CountOptions = {}): Promise<Record<PopeSplit, ReturnType<typeof measurePope>>> {
   const sets = popeSplits.map((split) => ({ split, questions: pope(testSet.seed, split, { split: testSet.split, axis: testSet.axis, count }) }));
   const all = sets.flatMap(({ questions }) => questions);
-  const { texts } = await ask(subject, all.map(({ image, text }) => ({ image, text: shortPrompt(text) })), 4, { signal });
+  const texts = await ask(subject, all.map(({ image, text }) => ({ image, text: shortPrompt(text) })), 4, signal);
   let next = 0;
   const measured = sets.map(({ split, questions }) => {
     const items = questions.map(({ question_id, label }) => ({ id: String(question_id), label, answer: texts[next++], split }));

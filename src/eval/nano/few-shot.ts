@@ -37,7 +37,7 @@ export async function measureFewShot(subject: Subject, options: FewShotOptions =
     const told = answers === 'true' ? examples : examples.map((example) => ({ ...example, answer: stream.choice(enough).answer }));
     return fewShotPrompt(told, question, config.template, config.vision.imageSize);
   });
-  const { texts } = await continueAll(subject, asked, { maxNewTokens: 8, batchSize: shots > 1 ? 16 : 32, signal });
+  const texts = await continueAll(subject, asked, { maxNewTokens: 8, batchSize: shots > 1 ? 16 : 32, signal });
   const items = questions.map(({ index, answer, category }, i) => ({ id: index, answers: Array<string>(10).fill(answer), prediction: texts[i], questionType: category }));
   return measureVqa(items, 'evalai', {
     dataset: 'emoji VQA', split: `${testSet.split}, new ${testSet.axis}`, testSeed: testSet.seed, modelScale: subject.modelScale, resolution: config.vision.imageSize,

@@ -20,7 +20,7 @@ import { measureCaptioning, measureHallucination, measureMultipleChoice, measure
 import { drawTestSet, measureIdentification, measurePromptLoss, measurePromptScore, type Drawings } from './creation.js';
 import { measureDreamTokens, placesOf } from './documents.js';
 import { logLikelihoodOf } from './likelihood.js';
-import { continueAll, picture, type Subject } from './subject.js';
+import { continueAll, picture, scoreAll, type Subject } from './subject.js';
 
 /** The test preset with the nano vocabulary and room for its texts. */
 const config: DreamConfig = {
@@ -54,10 +54,20 @@ const leaksNothing = async <T>(body: () => Promise<T>): Promise<T> => {
 describe('continuing many prompts', () => {
   test('gives what each gives alone', async () => {
     const prompts = ['a cat', ['a picture: ', picture('scene:single:white/twemoji/rocket@1,1,30', 32), ' shows'], 'one two three four five six'];
-    const { texts, first } = await leaksNothing(() => continueAll(subject, prompts, { maxNewTokens: 6, watched: [10, 20], batchSize: 2 }));
+    const texts = await leaksNothing(() => continueAll(subject, prompts, { maxNewTokens: 6, batchSize: 2 }));
     for (const [i, prompt] of prompts.entries()) assert.equal(texts[i], await continueText(subject.model, tokenizer, prompt, { maxNewTokens: 6 }));
-    assert.equal(first.length, 3);
-    assert.ok(first.every((values) => values.length === 2 && values.every((value) => value < 0)));
+  });
+});
+
+describe('the score of an answer', () => {
+  test('is its log-likelihood with the end, a token', async () => {
+    const score = logLikelihoodOf(subject);
+    const candidates = [' b', ' b c d', ' e'].map((answer) => ({ prompt: 'a', answer }));
+    const scores = await leaksNothing(() => scoreAll(subject, candidates, { batchSize: 2 }));
+    for (const [i, { answer }] of candidates.entries()) {
+      const tokens = tokenizer.encode(answer).length + 1;
+      assert.ok(Math.abs(scores[i] - (await score('a', `${answer}</s>`)) / tokens) < 1e-4);
+    }
   });
 });
 

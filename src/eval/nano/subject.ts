@@ -1,8 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import type { RgbImage } from '../../core/images.js';
+import { crossEntropy, embedding } from '../../core/ops/index.js';
 import { loadImage } from '../../data/images.js';
 import type { ImageRef } from '../../data/types.js';
 import { untrainedTokens, without } from '../../dreamllm/comprehend.js';
+import { ignored } from '../../dreamllm/layout.js';
 import type { DreamModel } from '../../dreamllm/model.js';
 import { embedPrompts, promptSequence, type Prompt } from '../../dreamllm/prompt.js';
 import { decoderOf, greedy } from '../../models/llama/index.js';
@@ -21,65 +23,79 @@ export function picture(ref: ImageRef, side: number): RgbImage {
   return { width: side, height: side, data: loadImage(ref, side) };
 }
 
-export interface Continuations {
-  /** Greedy continuation of each prompt. */
-  readonly texts: string[];
-  /** Log-probabilities [watched] of the watched tokens as the first token after each prompt. */
-  readonly first: Float64Array[];
-}
-
 export interface ContinueOptions {
   readonly maxNewTokens: number;
-  /** Tokens whose probability is wanted right after the prompt. */
-  readonly watched?: readonly number[];
   readonly batchSize?: number;
   readonly signal?: AbortSignal;
 }
 
-/**
- * Continues many prompts by their most likely tokens, in batches of similar length, padded on the left. Gives what `continueText` gives for each
- * alone, and the probabilities of watched first tokens from the same pass. With `maxNewTokens` 0 nothing is written.
- */
-export async function continueAll({ model, tokenizer }: Subject, prompts: readonly Prompt[], options: ContinueOptions): Promise<Continuations> {
-  const { maxNewTokens, watched = [], batchSize = 32, signal } = options;
+/** Continues many prompts by their most likely tokens, in batches of similar length, padded on the left. Gives what `continueText` gives for each alone. */
+export async function continueAll({ model, tokenizer }: Subject, prompts: readonly Prompt[], { maxNewTokens, batchSize = 32, signal }: ContinueOptions): Promise<string[]> {
   const { config } = model;
   const { eos, pad, dreamStart } = config.tokens;
   const sequences = prompts.map((prompt) => promptSequence(prompt, tokenizer, config));
-  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a].tokenIds.length - sequences[b].tokenIds.length);
   const texts = new Array<string>(prompts.length).fill('');
-  const first = new Array<Float64Array>(prompts.length);
   const language = without(model.language, [...untrainedTokens(config), dreamStart]);
-  for (let start = 0; start < order.length; start += batchSize) {
+  for (const rows of bySimilarLength(sequences, batchSize)) {
     signal?.throwIfAborted();
-    const rows = order.slice(start, start + batchSize);
     const length = sequences[rows.at(-1)!].tokenIds.length;
     const padding = rows.map((row) => Array<number>(length - sequences[row].tokenIds.length).fill(pad));
-    const padded = rows.map((row, i) => ({ ...sequences[row], tokenIds: [...padding[i], ...sequences[row].tokenIds], labels: [...padding[i].map(() => -100), ...sequences[row].labels] }));
+    const padded = rows.map((row, i) => ({ ...sequences[row], tokenIds: [...padding[i], ...sequences[row].tokenIds], labels: [...padding[i].map(() => ignored), ...sequences[row].labels] }));
     const { embeds } = embedPrompts(model, padded);
     const mask = padding.map((pads) => [...pads.map(() => 0), ...Array<number>(length - pads.length).fill(1)]);
     const decoder = decoderOf(language, { embeds }, mask);
     try {
-      const watching = watched.length > 0 || maxNewTokens === 0;
-      const logits = watching ? await decoder.prefill() : undefined;
-      if (logits) {
-        const scores = tf.tidy(() => (watched.length > 0 ? tf.gather(tf.logSoftmax(logits), [...watched], 1) : tf.zeros([rows.length, 0])));
-        const values = await scores.data();
-        scores.dispose();
-        rows.forEach((row, i) => (first[row] = Float64Array.from(values.subarray(i * watched.length, (i + 1) * watched.length))));
-      }
-      if (maxNewTokens === 0) {
-        logits?.dispose();
-        continue;
-      }
       const room = Math.min(maxNewTokens, config.language.maxPositions - length);
-      // The first pass is not run twice: its logits stand in for the prefill of the generation.
-      const begun = logits ? { ...decoder, sequences: rows.length, prefill: async () => logits } : decoder;
-      const made = await greedy(begun, { maxNewTokens: room, eosTokenIds: [eos], signal });
+      const made = await greedy(decoder, { maxNewTokens: room, eosTokenIds: [eos], signal });
       rows.forEach((row, i) => (texts[row] = tokenizer.decode(made[i].filter((id) => id !== eos && id >= 0)).trim()));
     } finally {
       decoder.dispose();
       embeds.dispose();
     }
   }
-  return { texts, first };
+  return texts;
+}
+
+/** Numbers of the sequences in batches, the shortest first. */
+function bySimilarLength(sequences: readonly { tokenIds: readonly number[] }[], batchSize: number): number[][] {
+  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a].tokenIds.length - sequences[b].tokenIds.length);
+  return Array.from({ length: Math.ceil(order.length / batchSize) }, (_, i) => order.slice(i * batchSize, (i + 1) * batchSize));
+}
+
+export interface Candidate {
+  readonly prompt: Prompt;
+  /** What might come next, as it is spelt in running text: mostly with a leading blank. */
+  readonly answer: string;
+}
+
+/**
+ * Mean log-probability of the tokens of each answer and of the `</s>` behind it, given its prompt, in one pass over each. The mean, so that a long answer is
+ * not unlikely for its length.
+ */
+export async function scoreAll({ model, tokenizer }: Subject, candidates: readonly Candidate[], { batchSize = 64, signal }: Pick<ContinueOptions, 'batchSize' | 'signal'> = {}): Promise<number[]> {
+  const { config, language } = model;
+  const laidOut = candidates.map(({ prompt, answer }) => {
+    const sequence = promptSequence(prompt, tokenizer, config);
+    const answerIds = [...tokenizer.encode(answer), config.tokens.eos];
+    const tokenIds = [...sequence.tokenIds, ...answerIds];
+    if (tokenIds.length > config.language.maxPositions) throw new Error(`Prompt and answer take ${tokenIds.length} positions; the model has ${config.language.maxPositions}. Shorten "${answer}".`);
+    return { sequence: { ...sequence, tokenIds, labels: [...sequence.labels, ...answerIds] }, begin: sequence.tokenIds.length, tokenIds };
+  });
+  const scores = new Array<number>(candidates.length);
+  for (const rows of bySimilarLength(laidOut, batchSize)) {
+    signal?.throwIfAborted();
+    const { embeds } = embedPrompts(model, rows.map((row) => laidOut[row].sequence));
+    const states = await language.forward(embeds, {});
+    const [, tokens, dim] = states.shape;
+    const targets = rows.flatMap((row, i) => laidOut[row].tokenIds.slice(laidOut[row].begin).map((id, k) => ({ row, id, position: i * tokens + laidOut[row].begin + k - 1 })));
+    const losses = tf.tidy(() => {
+      const chosen = embedding(states.reshape([rows.length * tokens, dim]), tf.tensor1d(targets.map(({ position }) => position), 'int32')) as tf.Tensor2D;
+      return crossEntropy(language.head(chosen), tf.tensor1d(targets.map(({ id }) => id), 'int32'));
+    });
+    const values = await losses.data();
+    tf.dispose([embeds, states, losses]);
+    for (const row of rows) scores[row] = 0;
+    targets.forEach(({ row }, i) => (scores[row] -= values[i] / (laidOut[row].tokenIds.length - laidOut[row].begin)));
+  }
+  return scores;
 }

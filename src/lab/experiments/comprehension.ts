@@ -1,9 +1,10 @@
+import { optionLikelihood } from '../../eval/nano/index.js';
 import type { DeclaredTable } from '../paper-tables.js';
 
 const joint = { where: { arm: 'joint', interleaved: true }, higherIsBetter: true } as const;
 const dreamllm = { method: 'DreamLLM-7B' } as const;
 const common = { sweeps: ['synergy', 'main-job'], paperModel: '7B', projectModel: 'nano, emoji world' } as const;
-const likelihood = { matcher: 'log-likelihood of the letters', picture: true } as const;
+const likelihood = { matcher: optionLikelihood, picture: true } as const;
 
 const choice = (label: string, benchmark: string, ability?: string) => ({
   label, paper: { ...dreamllm, benchmark }, metric: 'mmbench-circular', protocol: likelihood, ...(ability ? { detail: ['abilities', 'l2', ability, 'accuracy'] } : {}), ...joint,

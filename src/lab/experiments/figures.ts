@@ -1,3 +1,4 @@
+import { optionLikelihood } from '../../eval/nano/index.js';
 import {
   abilitiesFromRecords, barsFromRecords, curveFromRecords, differencesFromRecords, lossesFromRecords, paretoFromRecords, queryMapsFromRecords, samplesFromRecords,
 } from '../figures/from-records.js';
@@ -7,7 +8,7 @@ import type { TrialRecord } from '../trial.js';
 
 type Draw = (records: readonly TrialRecord[]) => Figure;
 
-const likelihood = { matcher: 'log-likelihood of the letters', picture: true } as const;
+const likelihood = { matcher: optionLikelihood, picture: true } as const;
 
 /** A metric of both tasks against one setting. */
 const bothTasks = (x: string, by?: string): Record<string, Draw> => ({

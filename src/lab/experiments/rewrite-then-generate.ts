@@ -69,7 +69,7 @@ async function measure(subject: Subject, { pipeline }: RewriteConfig, how: Measu
 /** What the language model makes of each prompt when it is asked to describe the picture that the prompt is of. */
 export async function rewrite(subject: Subject, texts: readonly string[], signal?: AbortSignal): Promise<string[]> {
   const asked = texts.map((text) => questionPrompt([], `${text}. ${prompts.describe[0]}`, subject.model.config.template));
-  const { texts: written } = await continueAll(subject, asked, { maxNewTokens: 32, signal });
+  const written = await continueAll(subject, asked, { maxNewTokens: 32, signal });
   return written.map((text) => text.replace(/\.$/, ''));
 }
 
