@@ -1,20 +1,28 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { writeTextAtomically } from '../train/files.js';
 import { duration } from '../train/progress.js';
 import { contentHash } from './content-hash.js';
 import { readJson } from './files.js';
-import { writeTextAtomically } from '../train/files.js';
+import type { TaskProgress } from './lanes.js';
 
-/** One part of a long job. Its value is plain data; pictures and models lie in files that it names. */
-export interface Step<Value = unknown> {
+/** One part of a long job. */
+export interface PlannedStep {
   name: string;
   /** What it is, for the line that announces it. */
   title: string;
-  /** Seconds that it took on the machine that the estimates were made on; only the proportions matter. */
+  /** Seconds of one core that it took where the estimates were made; only the proportions matter. */
   seconds: number;
-  /** What decides the value: another identity means doing it again. */
-  identity: unknown;
-  run(): Promise<Value>;
+}
+
+/** How far a job is. */
+export interface JobProgress {
+  /** Share of the work that is done, in [0, 1]. */
+  done: number;
+  /** Estimate from the pace so far; undefined in the beginning. */
+  secondsLeft?: number;
+  /** What is running, such as "joint sft 60/170". */
+  running: string[];
 }
 
 interface Done {
@@ -24,47 +32,74 @@ interface Done {
 }
 
 /**
- * Runs steps one after the other, each at most once for each identity: what is done is read from `folder`. Estimates the time left from the
- * proportions of the steps and the pace so far, and says what each step took.
+ * Runs the steps of a plan, some at the same time, each at most once for each identity: what is done is read from `folder`. Says what begins, what ended and how
+ * much is left, estimated from the proportions of the steps and the pace so far.
  */
 export class StepRunner {
-  private spent = 0;
-  private expected = 0;
-  private left: number;
-  private position = 0;
-  readonly times: { name: string; title: string; seconds: number; cached: boolean }[] = [];
+  private readonly running = new Map<PlannedStep, TaskProgress | undefined>();
+  private readonly finished = new Set<PlannedStep>();
+  private begun: { time: number; share: number } | undefined;
+  /** Seconds that each step took, in the order of the plan. */
+  get times(): { title: string; seconds: number }[] {
+    return this.plan.flatMap(({ title, name }) => (this.seconds.has(name) ? [{ title, seconds: this.seconds.get(name)! }] : []));
+  }
+  private readonly seconds = new Map<string, number>();
 
   constructor(
     private readonly folder: string,
-    private readonly plan: readonly Pick<Step, 'name' | 'seconds'>[],
+    private readonly plan: readonly PlannedStep[],
     private readonly say: (line: string) => void,
+    private readonly onProgress: (state: JobProgress) => void = () => {},
   ) {
     mkdirSync(folder, { recursive: true });
-    this.left = plan.reduce((sum, { seconds }) => sum + seconds, 0);
   }
 
-  async run<Value>(step: Step<Value>): Promise<Value> {
-    if (!this.plan.some(({ name }) => name === step.name)) throw new Error(`Step "${step.name}" is not in the plan.`);
-    const file = join(this.folder, `${step.name}.json`);
-    const identity = contentHash(step.identity);
+  /** The value of a step: plain data. Another `identity` means doing it again. */
+  async run<Value>(name: string, identity: unknown, run: (report: (progress: TaskProgress) => void) => Promise<Value>): Promise<Value> {
+    const step = this.plan.find((each) => each.name === name);
+    if (!step) throw new Error(`Step "${name}" is not in the plan.`);
+    const file = join(this.folder, `${name.replaceAll(' ', '-')}.json`);
+    const hash = contentHash(identity);
     const done = readJson<Done>(file);
-    this.position++;
-    this.left -= step.seconds;
-    const label = `[${this.position}/${this.plan.length}] ${step.title}`;
-    if (done?.identity === identity) {
-      this.say(`${label}: done before, in ${duration(done.seconds)}`);
-      this.times.push({ name: step.name, title: step.title, seconds: done.seconds, cached: true });
+    if (done?.identity === hash) {
+      this.finish(step, done.seconds, 'done before, in');
       return done.value as Value;
     }
-    const pace = this.expected > 0 ? this.spent / this.expected : 1;
-    this.say(`${label} … about ${duration(step.seconds * pace)}, then ${duration(this.left * pace)} more`);
-    const start = performance.now();
-    const value = await step.run();
-    const seconds = (performance.now() - start) / 1000;
-    this.spent += seconds;
-    this.expected += step.seconds;
-    writeTextAtomically(file, JSON.stringify({ identity, seconds, value } satisfies Done));
-    this.times.push({ name: step.name, title: step.title, seconds, cached: false });
+    this.running.set(step, undefined);
+    this.begun ??= { time: performance.now(), share: this.share };
+    let start: number | undefined;
+    const value = await run((progress) => {
+      start ??= performance.now();
+      this.running.set(step, progress);
+      this.onProgress(this.progress);
+    });
+    const seconds = (performance.now() - (start ?? this.begun.time)) / 1000;
+    writeTextAtomically(file, JSON.stringify({ identity: hash, seconds, value } satisfies Done));
+    this.finish(step, seconds, 'took');
     return value;
+  }
+
+  private finish(step: PlannedStep, seconds: number, verb: string): void {
+    this.running.delete(step);
+    this.finished.add(step);
+    this.seconds.set(step.name, seconds);
+    const { secondsLeft } = this.progress;
+    const left = this.finished.size === this.plan.length ? '' : secondsLeft === undefined ? '' : `, about ${duration(secondsLeft)} left`;
+    this.say(`[${this.finished.size}/${this.plan.length}] ${step.title}: ${verb} ${duration(seconds)}${left}`);
+    this.onProgress(this.progress);
+  }
+
+  private get share(): number {
+    const total = this.plan.reduce((sum, { seconds }) => sum + seconds, 0);
+    const ended = [...this.finished].reduce((sum, { seconds }) => sum + seconds, 0);
+    const partly = [...this.running].reduce((sum, [{ seconds }, progress]) => sum + (progress ? (seconds * progress.done) / progress.total : 0), 0);
+    return (ended + partly) / total;
+  }
+
+  private get progress(): JobProgress {
+    const { share, begun } = this;
+    const pace = begun && share > begun.share ? (performance.now() - begun.time) / 1000 / (share - begun.share) : undefined;
+    const running = [...this.running].flatMap(([, progress]) => (progress ? [`${progress.label} ${progress.done}/${progress.total}`] : []));
+    return { done: share, running, ...(pace === undefined ? {} : { secondsLeft: (1 - share) * pace }) };
   }
 }

@@ -8,7 +8,7 @@ import { textAt } from '../../data/text.js';
 import { rounds, type Template } from '../../dreamllm/conversation.js';
 
 /** What the language model reads before it meets a picture, and in which shares. */
-const shares = { text: 20, caption: 8, document: 17, conversation: 55 };
+const shares = { text: 15, caption: 4, pair: 20, document: 16, conversation: 45 };
 
 /**
  * How often each kind of conversation is read. Vicuna can already answer from a text, choose an option and say again what it was told;
@@ -29,7 +29,7 @@ export function inWords(ref: string): string {
 }
 
 /**
- * A text named by seed and path: an English text, a caption, or a document or conversation with its pictures in words. A conversation has a piece
+ * A text named by seed and path: an English text, a caption, or a pair, document or conversation with its pictures in words. A conversation has a piece
  * for each question and each answer; every answer ends its piece of sequence.
  */
 export function foundationText(
@@ -43,6 +43,10 @@ export function foundationText(
       return [{ text: textAt(seed, index, split), learned: true }];
     case 'caption':
       return [{ text: pairAt(seed, index, { split }).caption, learned: true }];
+    case 'pair': {
+      const { caption: words, image } = pairAt(seed, index, { split });
+      return [{ text: `${words} ${inWords(image)}`, learned: true }];
+    }
     case 'document': {
       const { text_list, image_info } = documentAt(seed, index, { split });
       const shown = text_list.map((sentence, i) => [sentence, ...image_info.filter((each) => each.matched_text_index === i).map(({ image_name }) => `${inWords(image_name)}.`)]);

@@ -1,0 +1,5 @@
+import { runLane } from './lanes.js';
+import { mainTasks } from './main-tasks.js';
+
+// A process that runs one part of the main job.
+void runLane(mainTasks);
