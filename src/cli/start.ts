@@ -4,7 +4,7 @@ import { runMainJob } from '../lab/main-job.js';
 import { openJob } from '../lab/job.js';
 import { mainReport } from '../lab/report.js';
 import { writeTextAtomically } from '../train/files.js';
-import { duration } from '../train/progress.js';
+import { duration, progress } from '../train/progress.js';
 import { UsageError, type Command } from './command.js';
 
 const command: Command = {
@@ -26,10 +26,15 @@ const command: Command = {
     const { engine, threads, reasons } = await useBackend();
     console.log(`Computing on ${engine}, ${threads} threads (${reasons.at(-1)}).`);
 
-    await runMainJob({ out, seed, smoke: values.smoke === true, foundation: values.foundation as string | undefined, signal, say: (line) => console.log(line) });
+    const bar = progress('main job', 1000);
+    const { made } = await runMainJob({
+      out, seed, smoke: values.smoke === true, foundation: values.foundation as string | undefined, signal, say: (line) => bar.say(line),
+      onProgress: ({ done, running }) => bar.update(Math.round(1000 * done), running.join(', ')),
+    });
+    bar.end();
     const report = join(out, 'report.html');
     writeTextAtomically(report, mainReport(openJob(out)));
-    console.log(`Done in ${duration((performance.now() - start) / 1000)}, ${Math.round(process.resourceUsage().maxRSS / 1024)} MB at most. Report: ${report}`);
+    console.log(`Done in ${duration((performance.now() - start) / 1000)}, ${made?.memoryMiB} MiB of memory at most. Report: ${report}`);
   },
 };
 

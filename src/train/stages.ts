@@ -139,7 +139,8 @@ export const released: StageSet = {
 
 /**
  * The small model. Freezing, objectives and order are the paper's. Chosen for a run of minutes: steps, batches, sequence length, higher learning rates
- * in stages II and III (a few hundred steps must do what thousands do there), kept token rows, no mirroring (scenes have a left and a right).
+ * in stages II and III (a few hundred steps must do what thousands do there), kept token rows, no mirroring (scenes have a left and a right), and the
+ * reference code's min-SNR weighting, without which so few pictures do not teach what a prompt is about.
  */
 export const nano: StageSet = {
   'alignment-comprehension': {
@@ -159,7 +160,8 @@ export const nano: StageSet = {
     schedule: warmupCosine(2e-3, 0.03),
     microBatchSize: 32,
     devices: 1,
-    length: { steps: 180 },
+    length: { steps: 500 },
+    snrGamma: 0.1,
     maxTokens: 256,
     newTokenRows: 'keep',
     randomFlip: false,
@@ -171,6 +173,7 @@ export const nano: StageSet = {
     microBatchSize: 16,
     devices: 1,
     length: { steps: 130 },
+    snrGamma: 0.1,
     maxTokens: 256,
     newTokenRows: 'keep',
     randomFlip: false,
@@ -182,6 +185,7 @@ export const nano: StageSet = {
     microBatchSize: 16,
     devices: 1,
     length: { steps: 170 },
+    snrGamma: 0.1,
     maxTokens: 256,
     randomFlip: false,
   },
