@@ -128,6 +128,11 @@ export class RunFolder {
     }
   }
 
+  /** Deletes numbered checkpoints behind `step`: those that could not be read when the run went back to it. */
+  dropAfter(step: number): void {
+    for (const each of checkpointSteps(this.path)) if (each > step) rmSync(join(this.path, 'checkpoints', String(each)), { recursive: true });
+  }
+
   /** Writes result.json, which says that the run is complete. */
   finish(result: object): void {
     writeTextAtomically(join(this.path, 'result.json'), `${JSON.stringify(result, null, 2)}\n`);

@@ -22,7 +22,7 @@ describe('validation of a stage', () => {
 
   test('gives the same losses again, and leaves no tensor behind', async () => {
     const params = initialize(dreamSpec(config), 1);
-    const validate = stageValidation(params, config, settings, tokenizerOf('micro'));
+    const validate = stageValidation(params, config, settings, tokenizerOf('micro'))!;
     const first = await validate();
     const before = tf.memory().numTensors;
     assert.deepEqual(await validate(), first);

@@ -58,6 +58,12 @@ export class Intake {
     if (this.accepted + this.problems.length >= 100) this.checkShare();
   }
 
+  /** Counts a record that was taken in as malformed after all, because of what its files hold. */
+  recant(problem: MalformedRecord): void {
+    this.accepted--;
+    this.reject(problem);
+  }
+
   /** To be called at the end of the input: small inputs are judged here. */
   finish(): void {
     if (this.policy !== 'stop') this.checkShare();
