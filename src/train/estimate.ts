@@ -52,23 +52,23 @@ export function stageSizes(config: DreamConfig, settings: StageSettings): StageS
   };
 }
 
-/** Takes the first step twice and changes nothing. The second time counts, when everything is compiled and cached. */
-export async function probe(task: Task, settings: LoopSettings): Promise<Probe> {
+/** Takes the first step twice and changes nothing. The second time counts, when everything is compiled and cached. `now` gives milliseconds. */
+export async function probe(task: Task, settings: LoopSettings, now: () => number = () => performance.now()): Promise<Probe> {
   let [secondsPerStep, stepBytes] = [0, 0];
   const optimizer = new Optimizer(task.trainable, settings.optimizer);
   try {
     const before = tf.memory().numBytes;
     for (let round = 0; round < 2; round++) {
-      const start = performance.now();
+      const start = now();
       const { inputs } = await task.batch(0, 0);
       const { result, peakBytes } = withPeak(() => valueAndGrads(() => task.loss(inputs).loss, task.trainable, { allowUnused: task.allowUnused }));
       result.value.dataSync(); // some backends compute when they are asked
-      const micro = performance.now() - start;
+      const micro = now() - start;
       tf.dispose([result.value, ...result.grads.values(), inputs]);
       const zeros = new Map([...task.trainable].map(([key, variable]) => [key, zerosLike(variable)]));
-      const update = performance.now();
+      const update = now();
       optimizer.update(zeros, 0); // adds nothing times nothing, so every bit of the parameters stays
-      secondsPerStep = (settings.accumulation * micro + (performance.now() - update)) / 1000;
+      secondsPerStep = (settings.accumulation * micro + (now() - update)) / 1000;
       stepBytes = Math.max(stepBytes, peakBytes - before);
       tf.dispose([...zeros.values()]);
     }

@@ -114,7 +114,7 @@ export async function trainStage(options: TrainStageOptions): Promise<StageResul
     if (training.ema) training.ema.swap(); // the model that is handed back is the one that was saved
     const { best } = training;
     training.dispose();
-    folder.finish({ stage: settings.name, hash: artefact!.hash, steps: loop.steps, ...(best ? { best } : {}), ...(verdict ? { verdict } : {}), ...(comparison ? { reference: comparison } : {}) });
+    folder.finish({ stage: settings.name, hash: artefact!.hash, steps: loop.steps, residentBytes: process.resourceUsage().maxRSS * 1024, ...(best ? { best } : {}), ...(verdict ? { verdict } : {}), ...(comparison ? { reference: comparison } : {}) });
     return { params: start.params, config, artefact: artefact! };
   } catch (error) {
     tf.dispose(start.params);

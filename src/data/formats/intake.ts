@@ -51,6 +51,16 @@ export class Intake {
     }
   }
 
+  /** Passes pieces on; one that cannot be read, and with it all that follows, is a malformed record like any other. */
+  async *whole<T>(pieces: AsyncIterable<T>): AsyncGenerator<T> {
+    try {
+      yield* pieces;
+    } catch (error) {
+      if (!(error instanceof MalformedRecord)) throw error;
+      this.reject(error);
+    }
+  }
+
   reject(problem: MalformedRecord): void {
     if (this.policy === 'stop') throw problem;
     this.problems.push(problem);
