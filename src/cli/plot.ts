@@ -96,7 +96,7 @@ function lossFigure(args: Arguments): Figure {
   const absent = metrics.find((_, i) => series[i].values.length === 0);
   if (absent) throw new UsageError(`${run} logged no "${absent}". There are ${[...new Set(events.flatMap((event) => Object.keys(event)))].filter((key) => !['type', 'time', 'step'].includes(key)).join(', ')}.`);
   const reference = metrics.includes('loss') ? referenceOf(run, readReferenceCurves()) : undefined;
-  const band = reference && { name: 'reference, with its band', x: [...reference.steps], y: reference.loss, low: reference.low, high: reference.high };
+  const band = reference && { name: 'reference, with its band', x: reference.steps.map((step) => step + reference.width / 2), y: reference.loss, low: reference.low, high: reference.high };
   return lossCurve(title(args) ?? 'Losses', series.filter(({ values }) => metrics.length > 0 || values.some((value) => value > 0)), { band });
 }
 

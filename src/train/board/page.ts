@@ -6,9 +6,9 @@ export const page = `<!doctype html>
 <link rel="icon" href="data:,">
 <style>
   * { box-sizing: border-box; }
-  body { margin: 0; font: 14px/1.4 system-ui, sans-serif; color: #222; display: grid; grid-template-columns: 320px minmax(0, 1fr); height: 100vh; }
-  aside { overflow: auto; border-right: 1px solid #ddd; padding: 12px; background: #fafafa; }
-  main { overflow: auto; padding: 12px 20px 40px; }
+  body { margin: 0; font: 14px/1.4 system-ui, sans-serif; color: #222; display: grid; grid-template-columns: 320px minmax(0, 1fr); }
+  aside { overflow: auto; position: sticky; top: 0; height: 100vh; border-right: 1px solid #ddd; padding: 12px; background: #fafafa; }
+  main { padding: 12px 20px 40px; }
   h1 { font-size: 15px; margin: 0 0 8px; }
   h2 { font-size: 14px; margin: 20px 0 6px; }
   #filter { width: 100%; padding: 5px 8px; border: 1px solid #ccc; border-radius: 4px; font: inherit; margin-bottom: 8px; }
@@ -36,7 +36,7 @@ export const page = `<!doctype html>
   figure img { max-width: 100%; border: 1px solid #ddd; display: block; }
   .none { color: #777; }
   #state { color: #a00; }
-  @media (max-width: 800px) { body { display: block; height: auto; } aside { border-right: 0; border-bottom: 1px solid #ddd; max-height: 40vh; } }
+  @media (max-width: 800px) { body { display: block; } aside { position: static; height: auto; border-right: 0; border-bottom: 1px solid #ddd; max-height: 40vh; } }
 </style>
 <aside>
   <h1>Runs</h1>
@@ -86,7 +86,12 @@ const make = (tag, properties = {}, ...children) => {
   made.append(...children);
   return made;
 };
-const colourOf = (name) => colours[known.findIndex((run) => run.name === name) % colours.length];
+/** A run keeps the colour that it had first, whatever runs come later. */
+const given = new Map();
+const colourOf = (name) => {
+  if (!given.has(name)) given.set(name, colours[given.size % colours.length]);
+  return given.get(name);
+};
 
 async function tick() {
   try {
@@ -178,7 +183,7 @@ function traceOf(name, metric, keep) {
   const events = logs.get(name)?.events ?? [];
   const points = events.filter((event) => isPoint(event) && typeof event[metric] === 'number');
   const at = element('axis').value === 'hours' ? hours(events) : undefined;
-  const isNoisy = points.length >= 30;
+  const isNoisy = points.length > 0 && points[0].type === 'step'; // an evaluation always sees the same
   let [mean, weight] = [0, 0];
   const raw = points.map((event) => event[metric]);
   const y = raw.map((value) => {
@@ -188,7 +193,7 @@ function traceOf(name, metric, keep) {
   });
   const x = points.map((event) => at ? at.get(event) : event.step);
   const color = colourOf(name);
-  const line = { name, x, y: isNoisy ? y : raw, mode: isNoisy ? 'lines' : 'lines+markers', line: { color, width: 2 }, marker: { color, size: 6 } };
+  const line = { name, x, y: isNoisy ? y : raw, mode: points.length < 30 ? 'lines+markers' : 'lines', line: { color, width: 2 }, marker: { color, size: 6 } };
   return isNoisy && keep > 0 ? [{ x, y: raw, mode: 'lines', line: { color, width: 1 }, opacity: 0.25, hoverinfo: 'skip', showlegend: false }, line] : [line];
 }
 
@@ -196,7 +201,8 @@ function traceOf(name, metric, keep) {
 function bandOf(name) {
   const { reference } = logs.get(name) ?? {};
   if (!reference || element('metric').value !== 'loss' || element('axis').value !== 'step') return [];
-  const { steps, low, high, loss } = reference;
+  const { low, high, loss, width } = reference;
+  const steps = reference.steps.map((step) => step + width / 2);
   return [
     { x: [...steps, ...[...steps].reverse()], y: [...high, ...[...low].reverse()], fill: 'toself', fillcolor: 'rgba(120,120,120,0.18)', line: { width: 0 }, mode: 'lines', hoverinfo: 'skip', name: 'reference band', showlegend: true },
     { x: steps, y: loss, mode: 'lines', line: { color: '#777', width: 1, dash: 'dot' }, name: 'reference', showlegend: false },
