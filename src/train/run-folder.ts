@@ -73,6 +73,7 @@ export class RunFolder {
       for (const name of readdirSync(join(path, 'checkpoints'))) {
         if (name.startsWith('.')) rmSync(join(path, 'checkpoints', name), { recursive: true });
       }
+      for (const name of readdirSync(path)) if (/\.\d+\.tmp$/.test(name)) rmSync(join(path, name)); // what an earlier writer did not come to rename
       const file = join(path, 'events.jsonl');
       const events = openSync(file, 'a+');
       // A line cut off by a crash is dropped, so that the next one starts on its own line.
