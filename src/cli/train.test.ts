@@ -3,8 +3,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { closeArchives } from '../data/formats/archive.js';
+import { closeArchives, readReference } from '../data/formats/archive.js';
 import { writeDataset, type DatasetFiles, type Format } from '../data/formats/datasets.js';
+import { readParquetPairs, writeParquetPairs } from '../data/formats/parquet.js';
+import { collect } from '../data/formats/stream.js';
 import { readEvents } from '../train/run-folder.js';
 import { parseArguments, UsageError } from './command.js';
 import command from './train.js';
@@ -39,7 +41,7 @@ const replaceLine = (file: string, line: number, text: string) => writeFileSync(
 
 describe('dreamllm train', () => {
   /** Each format with one record spoilt, and the message that names its place. */
-  const cases: [Format, stage: string, name: string, spoil: (files: DatasetFiles) => void, message: RegExp][] = [
+  const cases: [Format, stage: string, name: string, spoil: (files: DatasetFiles) => void | Promise<void>, message: RegExp][] = [
     ['llava', 'sft', 'conversations', ({ file }) => writeFileSync(file, readFileSync(file, 'utf8').replace('"from":"human"', '"from":"robot"')), /llava\.json:\d+: turn 0: expected from "human" or "gpt", found "robot"/],
     ['mmc4', 'i-gpt', 'documents', ({ file }) => replaceLine(file, 3, '{"text_list": 1}'), /mmc4\.jsonl:3: text_list: expected a list, found 1/],
     ['instruct-mmc4', 'sft', 'instruct-documents', ({ file }) => replaceLine(file, 2, '{"text_list": []'), /instruct-mmc4\.jsonl:2: not JSON/],
@@ -50,7 +52,7 @@ describe('dreamllm train', () => {
   for (const [format, stage, name, spoil, message] of cases) {
     test(`stops at a malformed record of ${format} and names its place, or skips up to the share that it was given`, async () => {
       const files = await writeDataset(format, join(folder, format), { seed: 5, count: 12, side: 32, split: 'train' });
-      spoil(files);
+      await spoil(files);
       const data = ['--data', `${name}=${format}:${files.file}${files.images ? `:${files.images}` : ''}`, '--set', 'microBatchSize=12'];
       // A picture in parquet is looked at when it is drawn, unless what is broken is to be skipped.
       await assert.rejects(train(stage, ...data), format === 'parquet' ? /is not a picture/ : message);
@@ -69,7 +71,7 @@ describe('dreamllm train', () => {
     const data = `conversations=llava:${file}:${images}`;
     const out = await train('sft', '--data', data, '--held-out', data);
     const evaluation = readEvents(out).find(({ type }) => type === 'evaluation');
-    assert.ok((evaluation?.valLm as number) > 0 && typeof evaluation?.['conflict.layers.0'] === 'number');
+    assert.ok((evaluation?.valLm as number) > 0 && (evaluation?.valLoss as number) >= (evaluation?.valLm as number), JSON.stringify(evaluation));
   });
 
   test('says what a training would take without starting it, also of a model that is not here', async () => {
@@ -89,11 +91,8 @@ describe('dreamllm train', () => {
   });
 });
 
-/** Breaks the first PNG of a file that holds some, where its header is. */
-function spoilPicture(file: string): void {
-  const bytes = readFileSync(file);
-  const at = bytes.indexOf(Buffer.from([0x89, 0x50, 0x4e, 0x47]));
-  assert.ok(at > 0, 'no picture was found');
-  bytes.fill(0, at, at + 8);
-  writeFileSync(file, bytes);
+/** Writes a parquet file anew with a third picture that is none. */
+async function spoilPicture(file: string): Promise<void> {
+  const pairs = await collect(readParquetPairs(file));
+  writeParquetPairs(file, pairs.map((pair, i) => ({ pair, png: i === 2 ? Buffer.from('no picture') : readReference(pair.image) })));
 }
