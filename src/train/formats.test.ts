@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs';
 import { useBackend } from '../core/backend.js';
-import { flatten, initialize } from '../core/params.js';
+import { flatten, initialize, select } from '../core/params.js';
+import { asFloat32, readSafetensors, type StoredTensor } from '../core/safetensors.js';
 import type { Source } from '../data/batches.js';
 import { pairAt, references } from '../data/captions.js';
 import { documentAt } from '../data/documents.js';
@@ -71,6 +72,22 @@ describe('training on files', () => {
       assert.equal(ends.size, stageNames.length, 'stages leave different weights');
     });
   }
+
+  test('ends with the moving average where it is asked for, in the file as in the model that is handed back', async () => {
+    const run = async (...changes: string[]) => {
+      const out = join(temporary(), 'run');
+      const { params, artefact } = await trainStage({ preset: 'micro', settings: microSettings('alignment-comprehension', ['steps=4', ...changes]), out, validate: false });
+      const [weight] = select(params, ['model.clip_vision_embedding.projector']).values();
+      const values = [...weight.dataSync()];
+      tf.dispose(params);
+      const [saved] = [...readSafetensors(join(out, 'checkpoints/final/model.safetensors')).tensors].find(([key]) => key.startsWith('model.clip_vision_embedding.projector'))!.slice(1) as StoredTensor[];
+      assert.deepEqual(values, [...asFloat32(saved.values)]);
+      return { values, hash: artefact.hash };
+    };
+    const [last, average] = [await run(), await run('emaDecay=0.9')];
+    assert.notEqual(average.hash, last.hash);
+    assert.ok(average.values.every((value, i) => Math.abs(value - last.values[i]) < 0.02)); // an average of steps that small lies near
+  });
 
   test('refuses questions of a benchmark', async () => {
     const files = await writeDataset('mmbench', temporary(), { seed, count, side: board, ...split });
