@@ -81,7 +81,7 @@ const command: Command = {
       const previousFailures = Math.max(0, ...trials(sweep).map((trial) => failuresOf(out, trial).length));
       const reports = {
         onFinished: (trial: string) => !values.json && console.log(`finished ${trial}`),
-        onFailed: (trial: string, failure: { step: string; error: string }) => console.error(`failed ${trial} in ${failure.step}: ${failure.error}`),
+        onFailed: (trial: string, failure: { step: string; error: string }) => console.error(`failed ${trial} in ${failure.step}: ${failure.error}\nIts log and what it made so far: ${join(out, 'trials', trial)}`),
       };
       if (executor === 'slurm') {
         const { runOnSlurm } = await import('../lab/slurm.js');

@@ -86,6 +86,10 @@ describe('running a sweep', () => {
     const sweep = await loadSweep(files.file);
     assert.equal(collectRecords(sweep, files.out).length, 200);
     assert.equal(planSweep(sweep, files.out, 8).finished.length, 200);
+    // Finished trials say how long the rest will take.
+    const more = planSweep({ ...sweep, seeds: [0, 1, 2], secondsPerTrial: 1e6 }, files.out, 2);
+    assert.equal(more.toTrain.length, 100);
+    assert.ok(more.seconds! > 0 && more.seconds! < 1000, `${more.seconds} s from finished trials`);
   });
 
   test('that is killed twenty times at random moments ends with each trial exactly once', async () => {
