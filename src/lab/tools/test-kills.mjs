@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const main = resolve(dirname(fileURLToPath(import.meta.url)), '../../../dist/cli/main.js');
 if (!existsSync(main)) throw new Error(`${main} is missing. Run npm run build first.`);
 const folder = mkdtempSync(join(tmpdir(), 'dreamllm-kills-'));
-const [kills, trials] = [20, 60];
+const [kills, trials] = [20, 120];
 
 const sweep = join(folder, 'sweep.mjs');
 writeFileSync(
@@ -23,16 +23,29 @@ writeFileSync(
    };`,
 );
 
-/** Runs the command in a process group of its own; after `milliseconds` the whole group is killed. Gives the exit status, or null when it was killed. */
-function run(out, milliseconds) {
+/**
+ * Runs the command in a process group of its own, which is killed as a whole when `steps` more measurements are done and some milliseconds are over.
+ * Gives the exit status, or null when it was killed.
+ */
+function run(out, steps) {
   const child = spawn(process.execPath, [main, 'sweep', sweep, '--out', out, '--workers', '2', '--ttl', '1'], { detached: true, stdio: 'ignore' });
-  const timer = milliseconds === undefined ? undefined : setTimeout(() => process.kill(-child.pid, 'SIGKILL'), milliseconds);
-  return new Promise((done) =>
-    child.on('exit', (status) => {
-      clearTimeout(timer);
-      done(status);
-    }),
-  );
+  const ended = new Promise((done) => child.on('exit', done));
+  if (steps !== undefined) {
+    const before = finished(out);
+    const watch = setInterval(() => {
+      if (finished(out) < before + steps) return;
+      clearInterval(watch);
+      setTimeout(() => process.kill(-child.pid, 'SIGKILL'), (steps === 0 ? 2000 : 300) * Math.random());
+    }, 20);
+    void ended.then(() => clearInterval(watch));
+  }
+  return ended;
+}
+
+/** Measurements that have a result. */
+function finished(out) {
+  const folder = join(out, 'measurements');
+  return existsSync(folder) ? readdirSync(folder).filter((name) => existsSync(join(folder, name, 'result.json'))).length : 0;
 }
 
 const records = (out) => readFileSync(join(out, 'results.jsonl'), 'utf8').split('\n').filter(Boolean).map((line) => JSON.parse(line));
@@ -40,16 +53,12 @@ const plain = (out) => records(out).map(({ trial, measurement, config, seed, res
 
 try {
   const [killed, whole] = [join(folder, 'killed'), join(folder, 'whole')];
-  const start = performance.now();
   assert.equal(await run(whole), 0);
-  const alone = performance.now() - start;
-  let ended = 0;
   for (let kill = 0; kill < kills; kill++) {
-    const status = await run(killed, alone * (0.2 + 0.4 * Math.random()));
-    if (status !== null) ended++;
+    const status = await run(killed, Math.floor(9 * Math.random()));
+    assert.equal(status, null, `run ${kill} ended before it was killed`);
   }
-  const finished = existsSync(join(killed, 'measurements')) ? readdirSync(join(killed, 'measurements')).filter((name) => existsSync(join(killed, 'measurements', name, 'result.json'))).length : 0;
-  console.log(`${kills - ended} of ${kills} runs were killed, ${finished} of ${2 * trials} measurements were done by then; ${(alone / 1000).toFixed(1)} s alone`);
+  console.log(`${kills} runs were killed; ${finished(killed)} of ${2 * trials} measurements were done by then`);
   assert.equal(await run(killed), 0, 'the last run finishes');
   assert.equal(records(killed).length, 2 * trials);
   assert.equal(new Set(records(killed).map(({ trial, measurement }) => `${trial} ${measurement}`)).size, 2 * trials, 'no record twice');
