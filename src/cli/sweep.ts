@@ -55,10 +55,10 @@ const command: Command = {
     const shared = typeof values.shared === 'string' ? resolve(values.shared) : undefined;
     const asked = values.workers === undefined ? (executor === 'local' ? 'auto' : 1) : values.workers === 'auto' ? 'auto' : positive('--workers', values.workers);
     if (asked === 'auto' && executor !== 'local') throw new UsageError(`--workers auto is for this machine; say how many trials ${String(executor)} may run at once.`);
-    const open = planSweep(sweep, out, 1);
-    const placement: Placement = executor === 'local' ? placeWorkers(asked, open.trials.length - open.finished.length, sweep, roomHere()) : { workers: asked as number, threads: 1 };
+    const place = (open: number): Placement => (executor === 'local' ? placeWorkers(asked, open, sweep, roomHere()) : { workers: asked as number, threads: 1 });
+    const plan = planSweep(sweep, out, (open) => place(open).workers);
+    const placement = place(plan.trials.length - plan.finished.length);
     const { workers } = placement;
-    const plan = planSweep(sweep, out, workers);
     if (typeof values.pilot === 'string') {
       console.log(seedsFromPilot(sweep, values).join('\n'));
       return 0;

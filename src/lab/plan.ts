@@ -13,7 +13,8 @@ export interface Plan {
   seconds?: number;
 }
 
-export function planSweep(sweep: Sweep, out: string, workers: number): Plan {
+/** `workers`: how many, or a function of the trials that are not finished. */
+export function planSweep(sweep: Sweep, out: string, workers: number | ((open: number) => number)): Plan {
   const all = trials(sweep);
   const finished = all.filter((trial) => isFinished(out, trial));
   const rest = all.filter((trial) => !finished.includes(trial));
@@ -26,7 +27,7 @@ export function planSweep(sweep: Sweep, out: string, workers: number): Plan {
   const length = known.length > 0 ? meanOf(({ training, measuring }) => training + measuring) : sweep.secondsPerTrial;
   const measuring = known.length > 0 ? meanOf((each) => each.measuring) : length;
   const left = toTrain.length + toMeasure.length;
-  const seconds = length === undefined ? undefined : (toTrain.length * length + toMeasure.length * measuring!) / Math.max(1, Math.min(workers, left));
+  const seconds = length === undefined ? undefined : (toTrain.length * length + toMeasure.length * measuring!) / Math.max(1, Math.min(typeof workers === 'number' ? workers : workers(rest.length), left));
   return { trials: all, finished, toMeasure, toTrain, failed, ...(seconds === undefined ? {} : { seconds }) };
 }
 

@@ -83,11 +83,12 @@ export function nanoSweep<C extends Config>(experiment: NanoExperiment<C>, optio
     },
   });
 
+  let origin: Config | undefined; // 25 MB to read: once a process
   return {
     ...declared,
     seeds,
     memoryPerTrial: 2.5, // the largest resident size seen in a main job, which trains and measures the same
-    identity: () => ({ foundation: foundationHash(foundation), code: codeVersion(), ...(steps === undefined ? {} : { steps }) }),
+    identity: () => (origin ??= { foundation: foundationHash(foundation), code: codeVersion(), ...(steps === undefined ? {} : { steps }) }),
     recipe: (config) => recipe(config),
     async train(config, seed, context) {
       const { engine, threads } = await useBackend();
