@@ -26,6 +26,7 @@ const planned: Record<string, number> = {
   'clip-regression': 3 * 3,
   'comprehension-creation-ratio': 5 * 2 * 3,
   'data-noise': 4 * 3,
+  'document-pictures': 2 * 3,
   'dream-queries': 4 * 3,
   'few-shot': 5 * 3,
   'guidance-scale': 6 * 3,
