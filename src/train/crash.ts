@@ -20,6 +20,7 @@ export function countUp(path: string): void {
       step = checkpoint.state.step;
       value = readFileSync(join(checkpoint.folder, 'value'), 'utf8');
       run.dropAfter(step);
+      run.prune(1, 2);
     }
     run.append({ type: 'resume', step });
   }

@@ -114,6 +114,7 @@ export class Training {
       this.optimizer.steps = state.optimizerSteps;
       this.best = state.best ?? undefined;
       folder.dropAfter(this.step); // what is newer is damaged, and must not count as one of the last
+      folder.prune(this.settings.keepLast, this.best?.step); // an earlier process may have died before it came to this
     }
     folder.append({ type: 'resume', step: this.step });
   }
