@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { clipByGlobalNorm, valueAndGrads } from '../core/ops/index.js';
+import { clipFactor, globalNorm, valueAndGrads } from '../core/ops/index.js';
 import { Ema } from './ema.js';
 import { LeakLedger } from './ledger.js';
 import { Optimizer, type OptimizerSettings } from './optimizer.js';
@@ -150,13 +150,13 @@ export async function trainStep({ task, settings, optimizer, ema, step }: Traini
     tf.dispose([value, inputs, ...losses.map(([, part]) => part)]);
   }
 
-  const norm = clipByGlobalNorm(gradients, settings.maxGradNorm);
+  const norm = globalNorm(gradients.values());
   const gradNorm = norm.dataSync()[0];
   norm.dispose();
   if (!Number.isFinite(gradNorm)) throw notFinite(task, step, ids, { ...parts, gradNorm }, [...named('parameter', task.trainable), ...named('gradient', gradients)]);
 
   const rate = learningRate(settings.schedule, step, settings.steps);
-  optimizer.update(gradients, rate);
+  optimizer.update(gradients, rate, clipFactor(gradNorm, settings.maxGradNorm));
   ema?.update();
   for (const gradient of gradients.values()) gradient.dispose();
   return { ...parts, loss: parts.loss, gradNorm, learningRate: rate, samples: ids.length };
