@@ -26,7 +26,7 @@ measurementTable(job, 'mmbench-circular', 'vqa-accuracy', 'cider-d', 'pope-accur
 
 // %%
 const joint = job.result.arms.joint.comprehension;
-const [seen, blind] = [true, false].map((picture) => vanilla(find(joint, 'mmbench-circular', { matcher: 'log-likelihood of the letters', picture })));
+const [seen, blind] = [true, false].map((picture) => vanilla(find(joint, 'mmbench-circular', { matcher: 'log-likelihood of the options', picture })));
 const pope = joint.filter(({ metric }) => metric === 'pope-accuracy').map((each) => against(`POPE, ${String(each.protocol.dataset)}:`, each, { name: 'a coin', value: 0.5 }));
 md`${[against('Multiple choice, first rotation:', seen, { name: 'the model without the picture', value: blind.value }), ...pope].join('\n\n')}`;
 

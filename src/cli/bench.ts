@@ -4,6 +4,7 @@ import { describeBackend, useBackend } from '../core/backend.js';
 import { packedFormats, type PackedFormat } from '../core/engine/dream-backend.js';
 import { measureLarge } from './bench/large.js';
 import { matmulSpeed, measure, peakSpeed, type Measurement } from './bench/measure.js';
+import { clipEncoding, drawing, fidFeatures, stageTraining } from './bench/nano.js';
 import { decoding, referenceTransformer, transformerTraining, type Workload } from './bench/transformer.js';
 import { guidedSampling, unetTraining } from './bench/unet.js';
 import { UsageError, type Command } from './command.js';
@@ -13,8 +14,9 @@ interface Benchmark {
   make: () => Workload;
   /** What one step holds of the unit that is reported. */
   units?: number;
-  /** Whether bench/torch.py has the same. */
-  torch: boolean;
+  warmup?: number;
+  /** Whether bench/torch_models.py has the same. */
+  torch?: boolean;
 }
 
 const benchmarks: Record<string, Benchmark> = {
@@ -23,6 +25,10 @@ const benchmarks: Record<string, Benchmark> = {
   frozen: { what: 'gradient through the frozen U-Net to its conditioning', make: () => unetTraining(8, true), torch: true },
   guided: { what: 'guided denoising step of one image', make: () => guidedSampling(10), units: 10, torch: true },
   decode: { what: 'token after a prompt of 64, with cache (prompt included)', make: () => decoding(referenceTransformer, 64, 64), units: 64, torch: true },
+  'stage-ii': { what: 'whole step of nano, 16 documents and pairs', make: () => stageTraining('i-gpt'), warmup: 6 },
+  drawing: { what: 'picture of nano, 20 guided steps, decoded, 16 at a time', make: () => drawing(16, 20), units: 16 },
+  fid: { what: 'picture through Inception to mixed5 at 96 x 96, 16 at a time', make: () => fidFeatures(16), units: 16 },
+  clip: { what: "picture through nano's CLIP, 64 at a time", make: () => clipEncoding(64), units: 64 },
 };
 
 /** Training steps of the transformer along one size at a time. */
@@ -30,7 +36,7 @@ function scaling(): Record<string, Benchmark> {
   const rows: Record<string, Benchmark> = {};
   const add = (batch: number, tokens: number, width: number) => {
     const sizes = { ...referenceTransformer, hiddenSize: width, mlpSize: Math.round((width * 11) / 4) };
-    rows[`batch ${batch}, tokens ${tokens}, width ${width}`] = { what: 'training step', make: () => transformerTraining(sizes, batch, tokens), torch: false };
+    rows[`batch ${batch}, tokens ${tokens}, width ${width}`] = { what: 'training step', make: () => transformerTraining(sizes, batch, tokens) };
   };
   for (const batch of [1, 4, 16]) add(batch, 128, 256);
   for (const tokens of [32, 128, 512]) add(4, tokens, 256);
@@ -68,49 +74,99 @@ const command: Command = {
       print(found, `${(parameters / 1e9).toFixed(2)}e9 parameters as ${format}: prompt of ${promptTokens} tokens ${prefillSeconds.toFixed(1)} s, then ${secondsPerToken.toFixed(2)} s a token, ${residentGiB.toFixed(1)} GiB resident`);
       return;
     }
-    if (positionals.length === 0 && !values.scaling) speed(print);
-    for (const [name, { what, make, units = 1, torch }] of Object.entries(table)) {
+    const peak = peakSpeed();
+    if (peak) print({ name: 'peak', gflops: peak }, `peak         ${peak.toFixed(0)} GFLOP/s of multiply-adds on registers`);
+    const torch = values.torch ? new Torch(threads) : undefined;
+    if (torch) print({ name: 'torch', ...torch.settings }, `PyTorch      ${Object.entries(torch.settings).map(([key, value]) => `${key} ${value}`).join(', ')}`);
+    if (positionals.length === 0 && !values.scaling) products(print, peak, torch);
+    for (const [name, { what, make, units = 1, warmup, torch: isThere = false }] of Object.entries(table)) {
       signal.throwIfAborted();
       if (positionals.length > 0 && !positionals.includes(name)) continue;
-      const ours = measure(name, make, repetitions, units);
-      const theirs = values.torch && torch ? torchTime(name, repetitions, threads, units) : undefined;
-      const ratio = theirs && ours.median / theirs;
-      print({ ...ours, ...(theirs ? { torchMedian: theirs, ratio } : {}) }, row(name, what, ours, theirs));
+      const ours = await measure(name, make, { repetitions, units, warmup, peak });
+      const referenceMs = torch && isThere ? torch.time(name, repetitions) / units : undefined;
+      print({ ...ours, ...(referenceMs ? { referenceMs, ratio: ours.ms / referenceMs } : {}) }, row(what, ours, referenceMs));
     }
   },
 };
 export default command;
 
 /** Matrix products beside the machine's limit. */
-function speed(print: (row: object, text: string) => void): void {
-  const peak = peakSpeed();
-  if (peak) print({ name: 'peak', gflops: peak }, `peak         ${peak.toFixed(0)} GFLOP/s of multiply-adds on registers`);
+function products(print: (row: object, text: string) => void, peak: number | undefined, torch: Torch | undefined): void {
   for (const size of [256, 512, 1024, 2048]) {
     const gflops = matmulSpeed(size);
-    print({ name: `matmul ${size}`, gflops, share: peak && gflops / peak }, `matmul ${String(size).padEnd(5)} ${gflops.toFixed(0)} GFLOP/s${peak ? `, ${((100 * gflops) / peak).toFixed(0)} % of peak` : ''}`);
+    const ms = (2 * size ** 3) / gflops / 1e6;
+    const referenceMs = torch?.time(`matmul-${size}`, 10);
+    const share = peak && gflops / peak;
+    const text = `matmul ${String(size).padEnd(5)} ${gflops.toFixed(0)} GFLOP/s${share ? `, ${percent(share)} of peak` : ''}`;
+    print({ name: `matmul ${size}`, ms, gflops, share, ...(referenceMs ? { referenceMs, ratio: ms / referenceMs } : {}) }, text + versus(ms, referenceMs));
   }
 }
 
-function row(name: string, what: string, { median, best, gflops, outside }: Measurement, theirs?: number): string {
-  const share = outside === undefined ? '' : `, ${(100 * outside).toFixed(0)} % outside kernels`;
-  const versus = theirs ? `; PyTorch ${theirs.toFixed(1)} ms, ratio ${(median / theirs).toFixed(2)}` : '';
-  return `${name.padEnd(12)} ${median.toFixed(1)} ms (best ${best.toFixed(1)}), ${gflops.toFixed(0)} GFLOP/s${share}${versus} — ${what}`;
+const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
+const time = (ms: number) => `${ms.toFixed(ms < 10 ? 2 : 1)} ms`;
+const versus = (ms: number, referenceMs: number | undefined) => (referenceMs ? `; PyTorch ${time(referenceMs)}, ratio ${(ms / referenceMs).toFixed(2)}` : '');
+
+function row(what: string, { name, ms, best, gflops, share, outside }: Measurement, referenceMs?: number): string {
+  const shares = `${share === undefined ? '' : `, ${percent(share)} of peak`}${outside === undefined ? '' : `, ${percent(outside)} outside kernels`}`;
+  return `${name.padEnd(12)} ${time(ms)} (best ${time(best)}), ${gflops.toFixed(0)} GFLOP/s${shares}${versus(ms, referenceMs)} — ${what}`;
 }
 
-/** Median milliseconds of the same workload in PyTorch. Waits are passive: with the default PyTorch's own threads fight for few cores. */
-function torchTime(name: string, repetitions: number, threads: number, units: number): number {
-  const script = fileURLToPath(new URL('./bench/torch_models.py', import.meta.url));
-  const errors: string[] = [];
-  // A python3 of one's own often hides the system's, for which Debian has PyTorch.
-  for (const python of ['python3', '/usr/bin/python3']) {
+/** The same workloads in PyTorch, set up as fast as it gets here. */
+class Torch {
+  readonly settings: Record<string, string>;
+  readonly #python: string;
+  readonly #environment: NodeJS.ProcessEnv;
+
+  /** Throws, with the remedy, where there is no PyTorch. */
+  constructor(readonly threads: number) {
+    // Waits are passive: with the default PyTorch's own threads fight for few cores.
+    const passive = { ...process.env, OMP_WAIT_POLICY: 'passive' };
+    this.#python = findTorch();
+    // OpenBLAS takes the kernels of a processor of 2004 where it does not know the processor: the faster of its choice and ours counts.
+    const kernels = process.env.OPENBLAS_CORETYPE ? [process.env.OPENBLAS_CORETYPE] : ['', 'SkylakeX', 'Haswell'];
+    const speeds = kernels.flatMap((kind) => {
+      const environment = { ...passive, ...(kind ? { OPENBLAS_CORETYPE: kind } : {}) };
+      const found = this.#run('matmul-1024', 5, environment);
+      return found ? [{ kind, environment, ...found }] : [];
+    });
+    if (speeds.length === 0) throw new Error(`PyTorch in ${this.#python} multiplies no matrices. Debian: apt-get install python3-torch libopenblas0-pthread.`);
+    const best = speeds.reduce((a, b) => (b.median < a.median ? b : a));
+    this.#environment = best.environment;
+    this.settings = { version: best.torch, threads: String(threads), waits: 'passive', blas: best.kind || 'its own choice' };
+  }
+
+  /** Median milliseconds of a step. */
+  time(name: string, repetitions: number): number {
+    const found = this.#run(name, repetitions, this.#environment);
+    if (!found) throw new Error(`PyTorch could not run ${name}: ${this.#error}`);
+    return found.median;
+  }
+
+  #error = '';
+
+  #run(name: string, repetitions: number, env: NodeJS.ProcessEnv): { median: number; torch: string } | undefined {
     try {
-      const output = execFileSync(python, [script, name, String(repetitions), String(threads)], {
-        encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, OMP_WAIT_POLICY: 'passive' },
-      });
-      return (JSON.parse(output) as { median: number }).median / units;
+      return JSON.parse(execFileSync(this.#python, [script, name, String(repetitions), String(this.threads)], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env }));
     } catch (error) {
-      errors.push(`${python}: ${(error as { stderr?: string }).stderr?.trim().split('\n').at(-1) ?? (error as Error).message}`);
+      this.#error = lastLine(error);
+      return undefined; // the caller says so
     }
   }
-  throw new Error(`PyTorch could not run ${name} (${errors.join('; ')}). Debian: apt-get install python3-torch.`);
+}
+
+const script = fileURLToPath(new URL('./bench/torch_models.py', import.meta.url));
+const lastLine = (error: unknown) => (error as { stderr?: string }).stderr?.trim().split('\n').at(-1) ?? (error as Error).message;
+
+/** A Python with PyTorch. One of one's own often hides the system's, for which Debian has it. */
+function findTorch(): string {
+  const errors: string[] = [];
+  for (const python of ['python3', '/usr/bin/python3']) {
+    try {
+      execFileSync(python, ['-c', 'import torch'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+      return python;
+    } catch (error) {
+      errors.push(`${python}: ${lastLine(error)}`);
+    }
+  }
+  throw new Error(`No PyTorch was found (${errors.join('; ')}). Debian: apt-get install python3-torch libopenblas0-pthread.`);
 }

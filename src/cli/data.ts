@@ -4,10 +4,10 @@ import { contactSheet, encodePng } from '../core/images.js';
 import { pairAt } from '../data/captions.js';
 import { documentAt } from '../data/documents.js';
 import { cells, concepts, styles } from '../data/emoji.js';
-import { formats, picturesOf, readDataset, writeDataset, type Format } from '../data/formats/datasets.js';
-import { Intake, MalformedRecord } from '../data/formats/intake.js';
+import { formats, readChecked, readDataset, writeDataset, type Format } from '../data/formats/datasets.js';
+import { Intake } from '../data/formats/intake.js';
 import type { PictureStore } from '../data/formats/pictures.js';
-import { loadImage, readImage } from '../data/images.js';
+import { loadImage } from '../data/images.js';
 import { describe, maskPicture, positions } from '../data/inspect.js';
 import { conversationAt, instructInterleavedAt } from '../data/instructions.js';
 import { questionAt } from '../data/questions.js';
@@ -18,6 +18,7 @@ import { layoutConfig } from '../dreamllm/config.js';
 import type { Mode } from '../dreamllm/layout.js';
 import { preset } from '../dreamllm/presets.js';
 import { UsageError, type Arguments, type Command } from './command.js';
+import { malformedPolicy } from './malformed.js';
 
 const generators: Record<string, (seed: number, index: number, options: { split: Split; axis?: Axis }) => TrainingRecord> = {
   pair: pairAt,
@@ -89,23 +90,13 @@ const actions: Record<string, (rest: string[], args: Arguments, signal: AbortSig
 
   async validate([format, file, ...more], { values }, signal) {
     if (!file || more.length > 0) throw new UsageError('data validate takes FORMAT and FILE.');
-    const share = values['skip-up-to'] === undefined ? undefined : Number(values['skip-up-to']);
-    if (share !== undefined && !(share >= 0 && share < 1)) throw new UsageError(`--skip-up-to: expected a share of 0 to 1, found "${String(values['skip-up-to'])}".`);
-    const intake = new Intake(share === undefined ? 'stop' : { skipUpTo: share });
+    const intake = new Intake(malformedPolicy(values));
     let [records, pictures] = [0, 0];
-    for await (const record of readDataset({ format: formatOf(format), file: resolve(file), images: imagesOf(values) }, intake)) {
+    const files = { format: formatOf(format), file: resolve(file), images: imagesOf(values) };
+    for await (const _ of readChecked(files, intake, { decodePictures: !values['no-pictures'], onPicture: () => pictures++ })) {
       signal.throwIfAborted();
       records++;
-      for (const ref of values['no-pictures'] ? [] : picturesOf(record)) {
-        try {
-          await readImage(ref);
-          pictures++;
-        } catch (error) {
-          intake.reject(new MalformedRecord({ file, member: `record ${records}` }, (error as Error).message));
-        }
-      }
     }
-    intake.finish();
     const problems = intake.problems.map(({ message }) => message);
     const { missing } = intake;
     if (values.json) console.log(JSON.stringify({ records, pictures, missing, problems }));

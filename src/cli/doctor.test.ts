@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
+import { flopsOf } from './bench/measure.js';
 import { siblingModule } from '../core/process.js';
 
 const dreamllm = (...argv: string[]) =>
@@ -15,5 +16,12 @@ test('doctor prints its findings as one JSON object: the backend, why, speed and
 
 test('bench measures one workload and prints its speed', () => {
   const [line] = dreamllm('bench', 'guided', '--repetitions', '1', '--json').trim().split('\n').map((text) => JSON.parse(text)).filter(({ name }) => name === 'guided');
-  assert.ok(line.median > 0 && line.gflops > 0 && line.outside < 1);
+  assert.ok(line.ms >= line.best && line.best > 0 && line.gflops > 0 && line.outside < 1);
+});
+
+test('bench counts the arithmetic of what kernels do', () => {
+  assert.equal(flopsOf('gemm', [3, 0, 0, 0, 5, 7, 11]), 2 * 3 * 5 * 7 * 11);
+  assert.equal(flopsOf('conv', [2, 9, 9, 4, 7, 7, 6, 3, 3, 1, 0, 0]), 2 * 2 * 49 * 6 * 9 * 4);
+  assert.equal(flopsOf('attention', [1, 3, 5, 2, 2, 8, 1, 0.3]), 4 * 2 * 8 * (3 + 4 + 5)); // three queries see 3, 4 and 5 keys
+  assert.equal(flopsOf('copy', [100, 1, 100, 1, 1]), 0);
 });

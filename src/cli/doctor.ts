@@ -20,14 +20,14 @@ const command: Command = {
     const choice = await useBackend();
     const plain = choice.name === 'cpu';
     const matmul = Object.fromEntries((plain ? [128] : [256, 512, 1024]).map((size) => [size, round(matmulSpeed(size, plain ? 2 : 10))]));
-    const step = measure('step', () => transformerTraining(small, plain ? 1 : 4, 64), plain ? 1 : 5);
+    const step = await measure('step', () => transformerTraining(small, plain ? 1 : 4, 64), { repetitions: plain ? 1 : 5 });
     const report = {
       ...describeBackend(),
       cores: availableParallelism(),
       memoryGiB: round(totalmem() / 2 ** 30),
       reasons: choice.reasons,
       matmulGflops: matmul,
-      trainingStepMs: round(step.median),
+      trainingStepMs: round(step.ms),
       missing: missing(),
     };
     if (values.json) {

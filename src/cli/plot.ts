@@ -9,6 +9,7 @@ import {
 } from '../lab/figures/from-records.js';
 import { renderPage } from '../lab/page.js';
 import { readRecords } from '../lab/records.js';
+import { readReferenceCurves, referenceOf } from '../train/reference-curves.js';
 import { readEvents } from '../train/run-folder.js';
 import { UsageError, type Arguments, type Command } from './command.js';
 
@@ -21,7 +22,7 @@ const command: Command = {
   usage: `${kinds.join('|')} --out FILE.{png,svg,json,html} [--records FILE | --run DIR]`,
   options: {
     records: { type: 'string', multiple: true, help: 'results.jsonl of a sweep (repeatable)' },
-    run: { type: 'string', help: 'run folder of a stage, for its own loss' },
+    run: { type: 'string', help: 'run folder of a stage, for its own loss; --metric loss is drawn on the band of nano\'s reference curve where there is one' },
     seed: { type: 'string', help: 'seed whose samples or query-maps are shown; the smallest by default' },
     out: { type: 'string', help: 'picture (png, svg), plotly figure (json) or page (html)' },
     metric: { type: 'string', multiple: true, help: 'metric to draw; several for radar, "x then y" for pareto; lm or diffusion for the losses of records' },
@@ -45,13 +46,7 @@ const command: Command = {
 };
 
 function figureOf(kind: (typeof kinds)[number], args: Arguments): Figure {
-  if (kind === 'loss' && !args.values.records) {
-    const steps = readEvents(text(args, 'run')).filter(({ type }) => type === 'step');
-    const series = (['lm', 'diffusion'] as const)
-      .map((name) => ({ name, steps: steps.map(({ step }) => step!), values: steps.map((event) => event[name] as number) }))
-      .filter(({ values }) => values.some((value) => value > 0));
-    return lossCurve(title(args) ?? 'Losses', series);
-  }
+  if (kind === 'loss' && !args.values.records) return lossFigure(args);
   if (kind === 'latency' && !args.values.records) return latencyFigure();
   const records = list(args, 'records').flatMap(readRecords);
   if (records.length === 0) throw new UsageError(`plot ${kind} needs --records FILE with at least one record.`);
@@ -87,6 +82,22 @@ function figureOf(kind: (typeof kinds)[number], args: Arguments): Figure {
       if (metrics.length < 3) throw new UsageError(`plot radar takes three --metric at least, found ${metrics.length}.`);
       return radarFromRecords(records, { metrics, by: text(args, 'by'), ...selection });
   }
+}
+
+/** The numbers of a run by step: its losses, or those that --metric names, which may be of its evaluations. The whole loss is drawn on the band of its reference. */
+function lossFigure(args: Arguments): Figure {
+  const run = text(args, 'run');
+  const events = readEvents(run).filter(({ type }) => type === 'step' || type === 'evaluation');
+  const metrics = list(args, 'metric');
+  const series = (metrics.length > 0 ? metrics : ['lm', 'diffusion']).map((name) => {
+    const logged = events.filter((event) => typeof event[name] === 'number');
+    return { name, steps: logged.map(({ step }) => step!), values: logged.map((event) => event[name] as number) };
+  });
+  const absent = metrics.find((_, i) => series[i].values.length === 0);
+  if (absent) throw new UsageError(`${run} logged no "${absent}". There are ${[...new Set(events.flatMap((event) => Object.keys(event)))].filter((key) => !['type', 'time', 'step'].includes(key)).join(', ')}.`);
+  const reference = metrics.includes('loss') ? referenceOf(run, readReferenceCurves()) : undefined;
+  const band = reference && { name: 'reference, with its band', x: reference.steps.map((step) => step + reference.width / 2), y: reference.loss, low: reference.low, high: reference.high };
+  return lossCurve(title(args) ?? 'Losses', series.filter(({ values }) => metrics.length > 0 || values.some((value) => value > 0)), { band });
 }
 
 async function writeFigure(figure: Figure, out: string): Promise<void> {

@@ -8,6 +8,7 @@ import { collectRecords, describePlan, planSweep, type Plan } from '../lab/plan.
 import { planSeeds } from '../lab/pilot.js';
 import { readRecords } from '../lab/records.js';
 import { renderKubernetes, renderParallel } from '../lab/render-jobs.js';
+import type { SlurmOptions } from '../lab/slurm.js';
 import { trials, type Sweep } from '../lab/sweep.js';
 import { failuresOf } from '../lab/trial.js';
 import { UsageError, type Arguments, type Command } from './command.js';
@@ -55,16 +56,17 @@ const command: Command = {
     const shared = typeof values.shared === 'string' ? resolve(values.shared) : undefined;
     const asked = values.workers === undefined ? (executor === 'local' ? 'auto' : 1) : values.workers === 'auto' ? 'auto' : positive('--workers', values.workers);
     if (asked === 'auto' && executor !== 'local') throw new UsageError(`--workers auto is for this machine; say how many trials ${String(executor)} may run at once.`);
-    const open = planSweep(sweep, out, 1);
-    const placement: Placement = executor === 'local' ? placeWorkers(asked, open.trials.length - open.finished.length, sweep, roomHere()) : { workers: asked as number, threads: 1 };
+    const place = (open: number): Placement => (executor === 'local' ? placeWorkers(asked, open, sweep, roomHere()) : { workers: asked as number, threads: 1 });
+    const plan = planSweep(sweep, out, (open) => place(open).workers);
+    const placement = place(plan.trials.length - plan.finished.length);
     const { workers } = placement;
-    const plan = planSweep(sweep, out, workers);
     if (typeof values.pilot === 'string') {
       console.log(seedsFromPilot(sweep, values).join('\n'));
       return 0;
     }
     if (typeof values.render === 'string') {
-      writeFileSync(values.render, render(String(executor), sweep, plan, { file: resolve(file), out, shared, workers, attempts: policy.kind === 'retry' ? policy.times + 1 : 1, ttl }, values));
+      const attempts = policy.kind === 'retry' ? policy.times + 1 : 1;
+      writeFileSync(values.render, render(String(executor), sweep, plan, { file: resolve(file), out, shared, workers, attempts, ttl }, values));
       console.log(`${plan.trials.length - plan.finished.length} trials in ${values.render}`);
       return 0;
     }
@@ -81,18 +83,16 @@ const command: Command = {
       const previousFailures = Math.max(0, ...trials(sweep).map((trial) => failuresOf(out, trial).length));
       const reports = {
         onFinished: (trial: string) => !values.json && console.log(`finished ${trial}`),
-        onFailed: (trial: string, failure: { step: string; error: string }) => console.error(`failed ${trial} in ${failure.step}: ${failure.error}`),
+        onFailed: (trial: string, failure: { step: string; error: string }) =>
+          console.error(`failed ${trial} in ${failure.step}: ${failure.error}\nIts log and what it made so far: ${join(out, 'trials', trial)}`),
       };
+      const options = { file: resolve(file), out, shared, workers, policy, previousFailures, ttl, signal, ...reports };
       if (executor === 'slurm') {
         const { runOnSlurm } = await import('../lab/slurm.js');
-        const timeLimit = values['time-limit'] === undefined ? {} : { timeLimit: positive('--time-limit', values['time-limit']) };
-        const command = [process.execPath, ...process.execArgv, process.argv[1], 'sweep', resolve(file), '--out', out, '--collect'];
-        const detach = values.detach ? { detach: { command, onSubmitted: (array: string, collector: string) => console.log(`Submitted as job ${array}; job ${collector} writes ${join(out, 'results.jsonl')} after it.`) } } : {};
-        const sbatch = (values.sbatch as string[] | undefined) ?? [];
-        succeeded = await runOnSlurm({ file: resolve(file), out, shared, workers, policy, previousFailures, ttl, signal, sbatch, ...timeLimit, ...detach, ...reports });
+        succeeded = await runOnSlurm({ ...options, ...slurmOptions(options.file, out, values) });
         if (values.detach) return succeeded ? 0 : 1;
       } else {
-        succeeded = await runLocally({ file: resolve(file), out, shared, workers, ...(workers > 1 ? { threads: placement.threads } : {}), policy, previousFailures, ttl, signal, ...reports });
+        succeeded = await runLocally({ ...options, ...(workers > 1 ? { threads: placement.threads } : {}) });
       }
     }
 
@@ -103,6 +103,16 @@ const command: Command = {
     return succeeded ? 0 : 1;
   },
 };
+
+function slurmOptions(file: string, out: string, { 'time-limit': limit, sbatch, detach }: Arguments['values']): Pick<SlurmOptions, 'timeLimit' | 'sbatch' | 'detach'> {
+  const command = [process.execPath, ...process.execArgv, process.argv[1], 'sweep', file, '--out', out, '--collect'];
+  const onSubmitted = (array: string, collector: string) => console.log(`Submitted as job ${array}; job ${collector} writes ${join(out, 'results.jsonl')} after it.`);
+  return {
+    sbatch: (sbatch as string[] | undefined) ?? [],
+    ...(limit === undefined ? {} : { timeLimit: positive('--time-limit', limit) }),
+    ...(detach ? { detach: { command, onSubmitted } } : {}),
+  };
+}
 
 const executors = ['local', 'slurm', 'parallel', 'kubernetes'];
 

@@ -1,12 +1,14 @@
 import { useBackend } from '../core/backend.js';
 import type { DatasetFiles } from '../data/formats/datasets.js';
-import { presetNames } from '../dreamllm/presets.js';
+import { preset, presetNames } from '../dreamllm/presets.js';
+import { describeEstimate, peakMemory, stageSizes } from '../train/estimate.js';
 import { parseDataOption } from '../train/sources.js';
 import { override, stageSettings, type StageSettings } from '../train/overrides.js';
 import { duration, progress } from '../train/progress.js';
 import { nano, paper, released, stageNames, stagesTable, stepsOf, type StageName, type StageSet } from '../train/stages.js';
-import { trainStage } from '../train/train-stage.js';
+import { estimateStage, trainStage, type TrainStageOptions } from '../train/train-stage.js';
 import { UsageError, type Command } from './command.js';
+import { malformedPolicy } from './malformed.js';
 
 /** The settings that a preset is trained with, unless `--recipe` says otherwise. */
 const recipes: Record<string, StageSet> = { paper, released, nano };
@@ -24,6 +26,9 @@ const command: Command = {
     recipe: { type: 'string', help: `settings to start from: ${Object.keys(recipes).join(', ')} (default nano)` },
     set: { type: 'string', multiple: true, help: 'change a setting: steps=100, checkpointEvery=10, seed=1, lossWeights.diffusion=5, … (repeatable)' },
     data: { type: 'string', multiple: true, help: 'NAME=FORMAT:FILE[:IMAGES]: train on files; NAME is mixed by data.NAME of the settings, 1 if the recipe has none (repeatable)' },
+    'skip-up-to': { type: 'string', help: 'share of malformed records of --data that may be skipped, such as 0.01; none by default' },
+    'held-out': { type: 'string', multiple: true, help: 'NAME=FORMAT:FILE[:IMAGES]: files to validate on (default: the emoji world, and nothing with --data) (repeatable)' },
+    'dry-run': { type: 'boolean', help: 'say what time and memory it would take, and stop; also of a model too large for this machine' },
     table: { type: 'boolean', help: 'show where the recipes differ, and stop' },
     json: { type: 'boolean', help: 'print the result as JSON' },
   },
@@ -35,32 +40,44 @@ const command: Command = {
     const [name, ...rest] = positionals;
     if (!name || rest.length > 0) throw new UsageError(`Expected one stage, found ${positionals.length}. There are ${stageNames.join(', ')}.`);
     if (!stageNames.includes(name as StageName)) throw new UsageError(`Unknown stage "${name}". There are ${stageNames.join(', ')}.`);
-    const preset = (values.preset as string | undefined) ?? 'nano';
-    if (!presetNames.some((known) => known === preset)) throw new UsageError(`Unknown preset "${preset}". There are ${presetNames.join(', ')}.`);
+    const presetName = (values.preset as string | undefined) ?? 'nano';
+    if (!presetNames.some((known) => known === presetName)) throw new UsageError(`Unknown preset "${presetName}". There are ${presetNames.join(', ')}.`);
     const out = values.out as string | undefined;
-    if (!out) throw new UsageError('--out DIR is missing: the folder that the run is written to.');
+    if (!out && !values['dry-run']) throw new UsageError('--out DIR is missing: the folder that the run is written to.');
     const files = filesOf((values.data as string[] | undefined) ?? []);
-    const settings = settingsOf(name as StageName, preset, values.recipe as string | undefined, (values.set as string[] | undefined) ?? [], files);
+    const heldOut = filesOf((values['held-out'] as string[] | undefined) ?? []);
+    const malformed = malformedPolicy(values);
+    const settings = settingsOf(name as StageName, presetName, values.recipe as string | undefined, (values.set as string[] | undefined) ?? [], files);
+
+    const options = {
+      preset: presetName,
+      settings,
+      parents: values.parent as string[] | undefined,
+      foundation: values.foundation as string | undefined,
+      files,
+      ...(malformed === 'stop' ? {} : { malformed }),
+      ...(heldOut ? { heldOut } : {}),
+    };
+    if (values['dry-run']) return dryRun(options, values.json === true);
 
     const { engine, threads } = await useBackend();
     const start = performance.now();
     const bar = progress(name, stepsOf(settings));
     bar.say(`Computing on ${engine}, ${threads} threads.`);
-    const { params: _, artefact } = await trainStage({
-      preset,
-      settings,
-      out,
-      parents: values.parent as string[] | undefined,
-      foundation: values.foundation as string | undefined,
-      files,
-      resume: values.resume === true,
-      signal,
-      progress: bar,
-    });
+    const { params: _, artefact } = await trainStage({ ...options, out: out!, resume: values.resume === true, estimate: true, signal, progress: bar });
     const result = { stage: name, hash: artefact.hash, parents: artefact.parents, seconds: Math.round((performance.now() - start) / 1000) };
     console.log(values.json ? JSON.stringify(result) : `${name} is done after ${duration(result.seconds)}: ${out}/checkpoints/final (sha256 ${artefact.hash.slice(0, 12)}…)`);
   },
 };
+
+/** Prints the estimate. A model without weights here is known by its sizes alone. */
+async function dryRun(options: Omit<TrainStageOptions, 'out'>, json: boolean): Promise<void> {
+  const { preset: name, settings } = options;
+  const isHere = name === 'nano' || name === 'micro';
+  if (isHere) await useBackend();
+  const { sizes, probed } = isHere ? await estimateStage(options) : { sizes: stageSizes({ ...preset(name), maxTokens: settings.maxTokens }, settings), probed: undefined };
+  console.log(json ? JSON.stringify({ ...sizes, ...probed, ...(probed ? { peakBytes: peakMemory(sizes, probed) } : {}) }) : describeEstimate(settings, sizes, probed));
+}
 
 function settingsOf(
   name: StageName, preset: string, recipe: string | undefined, assignments: readonly string[], files: Readonly<Record<string, DatasetFiles>> | undefined,

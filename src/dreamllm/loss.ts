@@ -66,9 +66,8 @@ export function dreamLoss(p: DreamParams, config: DreamConfig, batch: EncodedBat
     const diffusion = terms && draws ? denoisingLoss(terms, config, draws, objective) : tf.scalar(0);
     const alignment = weights.alignment ? (terms ? alignmentLoss(terms.condition, batch.alignTargets) : tf.scalar(0)) : undefined;
     // The regression needs no U-Net, so it is there without latents too.
-    const isRegressed = Boolean(weights.regression) && batch.dreamStarts.length > 0;
-    const fitted = isRegressed ? regressionLoss(terms?.condition ?? projectCondition(p, gatherBlocks(states, batch.dreamStarts, config.numDreamQueries)), batch.regressionTargets) : tf.scalar(0);
-    const regression = weights.regression ? fitted : undefined;
+    const condition = () => terms?.condition ?? projectCondition(p, gatherBlocks(states, batch.dreamStarts, config.numDreamQueries));
+    const regression = weights.regression ? (batch.dreamStarts.length > 0 ? regressionLoss(condition(), batch.regressionTargets) : tf.scalar(0)) : undefined;
 
     const each = [weights.lm, weights.diffusion, weights.alignment ?? 0, weights.regression ?? 0];
     const divisor = { none: 1, l1_norm: each.reduce((a, b) => a + b), l2_norm: Math.hypot(...each) }[scale];

@@ -118,7 +118,7 @@ export function comparisonOf(name: string): { rows: aq.ColumnTable; states: Reco
 /** Multiple choice by second-level ability: first rotations right, with and without the picture, 95 % Wilson intervals. */
 export function abilityBars({ result: { arms } }: Job, arm: SynergyArm = 'joint'): Figure {
   const rows = (picture: boolean, name: string) => {
-    const { details } = find(arms[arm].comprehension, 'mmbench-circular', { matcher: 'log-likelihood of the letters', picture });
+    const { details } = find(arms[arm].comprehension, 'mmbench-circular', { matcher: 'log-likelihood of the options', picture });
     const { l2 } = (details as { abilities: { l2: Record<string, { accuracy: number; ci: Interval }> } }).abilities;
     return { name, bars: Object.entries(l2).map(([label, { accuracy, ci }]) => ({ label, value: accuracy, ci: [ci.low, ci.high] as const })) };
   };

@@ -24,8 +24,19 @@ function canonical(value: unknown): string {
 /** The layers whose code decides what a training run computes. A change of a plot or a page does not make a trial new. */
 const computing = ['core', 'text', 'nn', 'models', 'dreamllm', 'data', 'train'];
 
-/** Hash of the code that trains, tests left out. Says what would be computed, committed or not. */
+const versions = new Map<string, string>();
+
+/** Hash of the code that trains, tests left out. Says what would be computed, committed or not. Read once a process, which goes on with the code it has loaded. */
 export function codeVersion(layers: readonly string[] = computing): string {
+  const name = layers.join(' ');
+  const known = versions.get(name);
+  if (known) return known;
+  const made = hashOf(layers);
+  versions.set(name, made);
+  return made;
+}
+
+function hashOf(layers: readonly string[]): string {
   const hash = createHash('sha256');
   for (const layer of layers) for (const [name, path] of sourceFiles(join(packageRoot(), 'src', layer))) hash.update(name).update(readFileSync(path));
   return hash.digest('hex').slice(0, 16);

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { toImages, type RgbImage } from '../core/images.js';
 import { deriveSeed } from '../core/random.js';
 import { caption } from '../data/captions.js';
-import { renderScene, sceneAt } from '../data/scenes.js';
+import { renderScene, sceneAt, type Scene } from '../data/scenes.js';
 import { nano, nanoClipText } from '../dreamllm/presets.js';
 import type { ClipJudge } from '../eval/nano/clip.js';
 import { defaultTestSet } from '../eval/nano/comprehension.js';
@@ -13,6 +13,8 @@ import { textConditions } from '../train/regression-targets.js';
 
 export interface TextDrawingOptions {
   count: number;
+  /** What is wanted in place of the test set's single objects. */
+  scenes?: readonly Scene[];
   /** Texts that are drawn in place of the prompts, one each. */
   texts?: readonly string[];
   /** Text positions that the U-Net gets. Default: all that CLIP has. */
@@ -32,11 +34,11 @@ export interface TextDrawingOptions {
  */
 export async function drawFromText(
   { unet: params, vae, judge }: { unet: UNetParams; vae: VaeParams; judge: ClipJudge },
-  { count, texts, positions = nanoClipText.maxPositions, steps = 20, guidanceScale = 3, first = 0, unprompted: withUnprompted = true, signal }: TextDrawingOptions,
+  { count, scenes: wanted, texts, positions = nanoClipText.maxPositions, steps = 20, guidanceScale = 3, first = 0, unprompted: withUnprompted = true, signal }: TextDrawingOptions,
 ): Promise<Drawings> {
   const { split, axis, seed } = defaultTestSet;
   const side = nano.imageSize;
-  const scenes = Array.from({ length: count }, (_, i) => sceneAt(seed, first + i, { split, axis, kinds: { single: 1 } }));
+  const scenes = wanted ?? Array.from({ length: count }, (_, i) => sceneAt(seed, first + i, { split, axis, kinds: { single: 1 } }));
   const prompts = scenes.map((scene) => caption(scene, 'full'));
   const drawn: RgbImage[] = [];
   const unprompted: RgbImage[] = [];

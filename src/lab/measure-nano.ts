@@ -97,14 +97,23 @@ export async function measureCreation(subject: Subject, { sizes = fullSizes, fou
 
 /** Distances to real pictures, identification and CLIP score of what was drawn. */
 export async function measureDrawings(drawings: Drawings, foundation?: string, signal?: AbortSignal): Promise<Measurement[]> {
-  const network = await loadNetwork(extractor);
+  const distances = await measureDrawingDistances(drawings, signal);
   const judge = nanoClipJudge(foundation);
   try {
+    return [...distances, measureIdentification(drawings), measurePromptScore(drawings, judge)];
+  } finally {
+    judge.dispose();
+  }
+}
+
+/** Distances alone, of drawings that have no picture of the empty prompt beside them. */
+export async function measureDrawingDistances(drawings: Drawings, signal?: AbortSignal): Promise<Measurement[]> {
+  const network = await loadNetwork(extractor);
+  try {
     const { fid, kid, kidOfReal } = await measureDistances(drawings, network, { signal });
-    return [fid, kid, { ...kidOfReal, metric: 'kid of real pictures' }, measureIdentification(drawings), measurePromptScore(drawings, judge)];
+    return [fid, kid, { ...kidOfReal, metric: 'kid of real pictures' }];
   } finally {
     network.dispose();
-    judge.dispose();
   }
 }
 

@@ -1,5 +1,5 @@
 import { type Sweep, type Trial, trials } from './sweep.js';
-import { failuresOf, isFinished, isTrained, recordOf } from './trial.js';
+import { failuresOf, isFinished, isTrained, recordOf, secondsOf } from './trial.js';
 
 /** What running a sweep would do, known before anything runs. */
 export interface Plan {
@@ -13,15 +13,21 @@ export interface Plan {
   seconds?: number;
 }
 
-export function planSweep(sweep: Sweep, out: string, workers: number): Plan {
+/** `workers`: how many, or a function of the trials that are not finished. */
+export function planSweep(sweep: Sweep, out: string, workers: number | ((open: number) => number)): Plan {
   const all = trials(sweep);
   const finished = all.filter((trial) => isFinished(out, trial));
   const rest = all.filter((trial) => !finished.includes(trial));
   const toMeasure = rest.filter((trial) => isTrained(out, trial));
   const toTrain = rest.filter((trial) => !toMeasure.includes(trial));
   const failed = rest.filter((trial) => failuresOf(out, trial).length > 0);
-  const length = sweep.secondsPerTrial;
-  const seconds = length === undefined ? undefined : (toTrain.length * length) / Math.max(1, Math.min(workers, toTrain.length));
+  const known = finished.map((trial) => secondsOf(out, trial));
+  const meanOf = (of: (each: (typeof known)[number]) => number) => known.reduce((sum, each) => sum + of(each), 0) / known.length;
+  // What was measured replaces what was estimated; until then measuring alone is counted as a whole trial.
+  const length = known.length > 0 ? meanOf(({ training, measuring }) => training + measuring) : sweep.secondsPerTrial;
+  const measuring = known.length > 0 ? meanOf((each) => each.measuring) : length;
+  const left = toTrain.length + toMeasure.length;
+  const seconds = length === undefined ? undefined : (toTrain.length * length + toMeasure.length * measuring!) / Math.max(1, Math.min(typeof workers === 'number' ? workers : workers(rest.length), left));
   return { trials: all, finished, toMeasure, toTrain, failed, ...(seconds === undefined ? {} : { seconds }) };
 }
 

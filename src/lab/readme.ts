@@ -41,7 +41,7 @@ export function generatedParts(result: MainResult, prefix = ''): Record<PartName
   return { results: resultsPart(result, prefix), times: timesPart(result), joint: jointPart(result), sheets: sheetsPart(result, prefix), limits: limitsPart(result) };
 }
 
-const likelihood = { matcher: 'log-likelihood of the letters' } as const;
+const likelihood = { matcher: 'log-likelihood of the options' } as const;
 const choice = (result: MainResult, picture: boolean): Measurement => find(result.arms.joint.comprehension, 'mmbench-circular', { ...likelihood, picture });
 const detail = <T>({ details }: Measurement): T => details as T;
 

@@ -10,8 +10,9 @@ import { claim } from './lease.js';
 import { loadSweep } from './load-sweep.js';
 import { parseFailurePolicy, runLocally } from './local.js';
 import { collectRecords, planSweep } from './plan.js';
-import { compactIndices } from './slurm.js';
+import { compactIndices, secondsBefore } from './slurm.js';
 import { type Sweep, configurations, trials } from './sweep.js';
+import { outOfTime } from './worker.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dreamllm-sweep-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -86,6 +87,10 @@ describe('running a sweep', () => {
     const sweep = await loadSweep(files.file);
     assert.equal(collectRecords(sweep, files.out).length, 200);
     assert.equal(planSweep(sweep, files.out, 8).finished.length, 200);
+    // Finished trials say how long the rest will take.
+    const more = planSweep({ ...sweep, seeds: [0, 1, 2], secondsPerTrial: 1e6 }, files.out, 2);
+    assert.equal(more.toTrain.length, 100);
+    assert.ok(more.seconds! > 0 && more.seconds! < 1000, `${more.seconds} s from finished trials`);
   });
 
   test('that is killed twenty times at random moments ends with each trial exactly once', async () => {
@@ -102,6 +107,37 @@ describe('running a sweep', () => {
     assert.equal(records.length, 40);
     assert.equal(new Set(records.map(({ trial }) => trial)).size, 40);
     for (const { config, seed, result } of records) assert.equal(result, (config.width as number) * 10 + seed);
+  });
+
+  test('ends when its time is up, with a status of its own and no failure, and goes on later', async () => {
+    const file = join(folder, 'timed.mjs');
+    writeFileSync(
+      file,
+      `import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+       import { join } from 'node:path';
+       export default {
+         name: 'timed', question: 'How far does it get?', base: {}, seeds: [0],
+         async train(config, seed, { folder, signal }) {
+           const path = join(folder, 'steps');
+           for (let step = existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0; step < 40; step++) {
+             signal.throwIfAborted();
+             await new Promise((resolve) => setTimeout(resolve, 100));
+             writeFileSync(path, String(step + 1));
+           }
+         },
+         measurements: { score: { run: async () => 1 } },
+       };`,
+    );
+    const out = join(folder, 'timed-out');
+    const order = { file, out, worker: 'w', attempts: 1, stopOnFailure: false, ttl: 2000, seconds: 2 };
+    const child = fork(siblingModule(import.meta.url, './worker-process'), [JSON.stringify(order)], { stdio: 'ignore' });
+    const status = await new Promise((resolve) => child.on('exit', resolve));
+    assert.equal(status, outOfTime);
+    const sweep = await loadSweep(file);
+    assert.deepEqual([planSweep(sweep, out, 1).finished.length, planSweep(sweep, out, 1).failed.length], [0, 0]);
+    assert.equal(await run({ file, out }, 1), true);
+    assert.equal(collectRecords(sweep, out).length, 1);
+    assert.deepEqual([secondsBefore(1), secondsBefore(60)], [40, 3540]);
   });
 
   test('goes on after a failure, keeps its error, and tries it again when asked', async () => {

@@ -28,6 +28,14 @@ export interface Failure {
   time: string;
 }
 
+/** What a finished training leaves in the trial's folder. `seconds` are those of the attempt that finished it. */
+interface TrainingResult {
+  trained: true;
+  config: Config;
+  seed: number;
+  seconds?: number;
+}
+
 export type TrialState = 'finished' | 'failed' | 'held' | 'pending';
 
 /** Layout of a sweep's folder. */
@@ -39,6 +47,13 @@ export const folders = {
 };
 
 export const failuresOf = (out: string, trial: Trial): Failure[] => readJson<Failure[]>(folders.failures(out, trial)) ?? [];
+
+/** Seconds that a finished trial took to train and to measure. */
+export function secondsOf(out: string, trial: Trial): { training: number; measuring: number } {
+  const { seconds = 0 } = readJson<TrainingResult>(join(folders.training(out, trial), 'result.json')) ?? {};
+  const measuring = Object.keys(trial.measurements).reduce((sum, name) => sum + (recordOf(out, trial, name)?.seconds ?? 0), 0);
+  return { training: seconds, measuring };
+}
 
 export const isTrained = (out: string, trial: Trial): boolean => readJson(join(folders.training(out, trial), 'result.json')) !== undefined;
 
@@ -66,8 +81,9 @@ export async function runTrial<C extends Config>(
   try {
     if (!isTrained(out, trial)) {
       const done = await underLease(folder, worker, ttl, async () => {
+        const started = performance.now();
         await sweep.train(trial.config, trial.seed, context);
-        return { trained: true, config: trial.config, seed: trial.seed };
+        return { trained: true, config: trial.config, seed: trial.seed, seconds: (performance.now() - started) / 1000 } satisfies TrainingResult;
       });
       if (!done) return isTrained(out, trial) ? 'pending' : 'held';
     }

@@ -15,5 +15,5 @@ export const biasedLinearSpec = (inSize: number, outSize: number, init: Init = u
 
 export type LinearParams = Params<ReturnType<typeof linearSpec>> & { bias?: tf.Variable<tf.Rank.R1> };
 
-/** x […, in] -> […, out] */
-export const linear = <T extends tf.Tensor>(p: LinearParams, x: T): T => ops.linear(x, p.weight, p.bias);
+/** x […, in] -> […, out]; a residual, like the result, is added to it. */
+export const linear = <T extends tf.Tensor>(p: LinearParams, x: T, residual?: T): T => ops.linear(x, p.weight, p.bias, residual);

@@ -18,16 +18,21 @@ export function gradientConflict(params: DreamParams, config: DreamConfig, batch
     return grads;
   };
   const [lm, diffusion] = [gradientOf('lm'), gradientOf('diffusion')];
-  const sums = new Map<string, { dot: number; lm: number; diffusion: number }>();
-  for (const [key, a] of lm) {
-    const b = diffusion.get(key)!;
-    const products = tf.tidy(() => [a.mul(b).sum(), a.square().sum(), b.square().sum()].map((sum) => sum.dataSync()[0]));
+  const cosines = layerCosines(lm, diffusion);
+  tf.dispose([...lm.values(), ...diffusion.values()]);
+  return Object.fromEntries([...cosines].map(([group, cosine]) => [`conflict.${group}`, cosine]));
+}
+
+/** Cosines between two gradients of the same parameters `model.layers.N.…`, for each layer (`layers.N`) and for all (`layers`); 0 where one of them is zero. */
+export function layerCosines(first: ReadonlyMap<string, tf.Tensor>, second: ReadonlyMap<string, tf.Tensor>): Map<string, number> {
+  const sums = new Map<string, { dot: number; first: number; second: number }>();
+  for (const [key, a] of first) {
+    const b = second.get(key)!;
+    const [dot, aa, bb] = tf.tidy(() => [a.mul(b).sum(), a.square().sum(), b.square().sum()].map((sum) => sum.dataSync()[0]));
     for (const group of [key.split('.').slice(1, 3).join('.'), 'layers']) {
-      const sum = sums.get(group) ?? { dot: 0, lm: 0, diffusion: 0 };
-      sums.set(group, { dot: sum.dot + products[0], lm: sum.lm + products[1], diffusion: sum.diffusion + products[2] });
+      const sum = sums.get(group) ?? { dot: 0, first: 0, second: 0 };
+      sums.set(group, { dot: sum.dot + dot, first: sum.first + aa, second: sum.second + bb });
     }
   }
-  tf.dispose([...lm.values(), ...diffusion.values()]);
-  const cosines = [...sums].map(([group, { dot, lm: a, diffusion: b }]) => [`conflict.${group}`, a > 0 && b > 0 ? dot / Math.sqrt(a * b) : 0]);
-  return Object.fromEntries(cosines) as Record<string, number>;
+  return new Map([...sums].map(([group, sum]) => [group, sum.first > 0 && sum.second > 0 ? sum.dot / Math.sqrt(sum.first * sum.second) : 0]));
 }

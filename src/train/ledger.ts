@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { runningKernel } from '../core/ops/index.js';
 
 /**
  * Watches that no tensor outlives a step. Counting costs nothing; only when the count has grown is the next step recorded tensor by tensor,
@@ -63,7 +64,7 @@ function record(): Recording {
     }
   };
   engine.trackTensor = function (tensor, backend) {
-    if (!(tensor instanceof tf.Variable)) alive.set(tensor.id, `${kernel} [${tensor.shape}]`); // a variable is only given new values
+    if (!(tensor instanceof tf.Variable)) alive.set(tensor.id, `${runningKernel() ?? kernel} [${tensor.shape}]`); // a variable is only given new values
     trackTensor.call(this, tensor, backend);
   };
   engine.disposeTensor = function (tensor) {

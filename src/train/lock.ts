@@ -47,6 +47,12 @@ export function lockFolder(path: string): () => void {
   }
 }
 
+/** Whether a living process holds the lock at `path`. */
+export function isHeld(path: string): boolean {
+  const holder = readHolder(path);
+  return holder !== undefined && isAlive(holder);
+}
+
 function readHolder(path: string): Holder | undefined {
   try {
     return JSON.parse(readFileSync(path, 'utf8')) as Holder;

@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, truncateSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import * as tf from '@tensorflow/tfjs';
 import { random } from '../core/random.js';
 import { train, type LoopSettings, type Task, type Training } from './loop.js';
 import { adamwDefaults } from './optimizer.js';
-import { readEvents, RunFolder } from './run-folder.js';
+import { silent } from './progress.js';
+import { checkpointSteps, readEvents, RunFolder } from './run-folder.js';
 import { warmupCosine } from './schedules.js';
 
 const settings: LoopSettings = {
@@ -86,6 +89,63 @@ describe('the training loop', () => {
     assert.deepEqual(events.filter(({ type }) => type === 'step').map(({ step }) => step), [0, 1, 2, 3, 4, 5, 6, 7]);
   });
 
+  test('goes back to the checkpoint before when any file of the last is torn, emptied, lost or changed in one bit', async () => {
+    const whole = regression();
+    const wholeTraining = await train(whole, settings);
+    const average = ({ ema }: Training) => [...ema!.averages.get('weight')!.dataSync()];
+    const folder = newFolder();
+    const controller = new AbortController();
+    const stop = (step: number) => {
+      if (step === 6) controller.abort(new Error('stopped'));
+    };
+    await assert.rejects(train(regression(), settings, { folder, signal: controller.signal, onStep: stop }), /stopped/);
+    folder.close();
+    assert.deepEqual(checkpointSteps(folder.path), [6, 7]);
+
+    const harms: Record<string, (file: string) => void> = {
+      torn: (file) => truncateSync(file, Math.floor(statSync(file).size / 2)),
+      emptied: (file) => truncateSync(file, 0),
+      lost: (file) => rmSync(file),
+      'changed in one bit': (file) => {
+        const bytes = readFileSync(file);
+        bytes[Math.floor(bytes.length / 2)] ^= 1;
+        writeFileSync(file, bytes);
+      },
+    };
+    for (const file of ['parameters.safetensors', 'optimizer.safetensors', 'ema.safetensors', 'state.json', 'SHA256SUMS']) {
+      for (const [harm, apply] of Object.entries(harms)) {
+        const copy = `${folder.path}-${file}-${harm.replaceAll(' ', '-')}`;
+        cpSync(folder.path, copy, { recursive: true });
+        apply(join(copy, 'checkpoints', '7', file));
+        const said: string[] = [];
+        const again = RunFolder.resume(copy, {});
+        const resumed = regression();
+        const training = await train(resumed, settings, { folder: again, resume: true, progress: { ...silent, say: (message) => said.push(message) } });
+        again.close();
+        const what = `${file} ${harm}`;
+        assert.match(said[0], /checkpoints\/7 is damaged: .* Using the one before it\./, what);
+        assert.equal(readEvents(copy).find(({ type }) => type === 'resume')?.step, 6, what);
+        assert.deepEqual([valuesOf(resumed), average(training)], [valuesOf(whole), average(wholeTraining)], what);
+      }
+    }
+  });
+
+  test('starts over, and says so, when no checkpoint is whole', async () => {
+    const whole = regression();
+    await train(whole, settings);
+    const folder = newFolder();
+    await train(regression(), settings, { folder });
+    folder.close();
+    for (const step of checkpointSteps(folder.path)) rmSync(join(folder.path, 'checkpoints', String(step), 'state.json'));
+    const again = RunFolder.resume(folder.path, {});
+    const resumed = regression();
+    await train(resumed, settings, { folder: again, resume: true });
+    again.close();
+    assert.deepEqual(valuesOf(resumed), valuesOf(whole));
+    assert.equal(readEvents(folder.path).filter(({ type }) => type === 'damaged-checkpoint').length, 2);
+    assert.equal(readEvents(folder.path).find(({ type }) => type === 'resume')?.step, 0);
+  });
+
   test('averages gradients over micro-batches', async () => {
     const halves = regression();
     const joined = regression();
@@ -130,11 +190,23 @@ describe('the training loop', () => {
     await assert.rejects(train(task, settings), /Step 2 left 2 tensors behind.*: 2 × Exp \[4,3\]\./);
   });
 
-  test('keeps the number of tensors level over two thousand steps', async () => {
+  test('keeps tensors and memory level over two thousand steps', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
     const task = regression();
-    const counts = new Set<number>();
-    await train(task, { ...settings, steps: 2000, accumulation: 1 }, { onStep: () => counts.add(tf.memory().numTensors) });
-    assert.equal(counts.size, 1);
+    const counts = new Set<string>();
+    const heap: number[] = [];
+    const onStep = (step: number) => {
+      const { numTensors, numDataBuffers, numBytes } = tf.memory();
+      counts.add(`${numTensors} tensors, ${numDataBuffers} buffers, ${numBytes} bytes`);
+      if (step !== 499 && step !== 1999) return;
+      collect();
+      const { heapUsed, arrayBuffers } = process.memoryUsage();
+      heap.push(heapUsed + arrayBuffers);
+    };
+    await train(task, { ...settings, steps: 2000, accumulation: 1, checkpointEvery: 500 }, { folder: newFolder(), onStep });
+    assert.deepEqual(counts.size, 1, [...counts].join('; '));
+    assert.ok(heap[1] - heap[0] < 1_000_000, `${heap[1] - heap[0]} bytes more after 1,500 steps`); // 700 bytes a step would show
   });
 
   test('keeps the checkpoint with the best evaluation', async () => {
@@ -145,5 +217,25 @@ describe('the training loop', () => {
     folder.close();
     assert.deepEqual(best, { step: 4, value: 1 });
     assert.match(readFileSync(join(folder.path, 'checkpoints', '4', 'state.json'), 'utf8'), /"step": 4/);
+  });
+
+  test('writes a checkpoint where the evaluation is best, also between those that are due, and remembers it when resumed', async () => {
+    const folder = newFolder();
+    const values: Record<number, number> = { 1: 5, 2: 3, 3: 1, 4: 2, 5: 4, 6: 4, 7: 4, 8: 4 };
+    const evaluate = { every: 1, best: 'score', run: (step: number) => ({ score: values[step] }) };
+    const some = { ...settings, checkpointEvery: 5, keepLast: 1 };
+    const controller = new AbortController();
+    const stop = (step: number) => {
+      if (step === 5) controller.abort(new Error('stopped'));
+    };
+    await assert.rejects(train(regression(), some, { folder, evaluate, signal: controller.signal, onStep: stop }), /stopped/);
+    folder.close();
+    assert.deepEqual(checkpointSteps(folder.path), [3, 6]);
+    const again = RunFolder.resume(folder.path, {});
+    const { best } = await train(regression(), some, { folder: again, evaluate, resume: true });
+    again.close();
+    assert.deepEqual(best, { step: 3, value: 1 });
+    assert.deepEqual(checkpointSteps(folder.path), [3, 8]);
+    await assert.rejects(train(regression(), settings, { evaluate: { ...evaluate, best: 'other' } }), /the best checkpoint is chosen by other, and the evaluation gave score/);
   });
 });

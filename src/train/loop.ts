@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { clipByGlobalNorm, valueAndGrads } from '../core/ops/index.js';
+import { clipFactor, globalNorm, valueAndGrads } from '../core/ops/index.js';
 import { Ema } from './ema.js';
 import { LeakLedger } from './ledger.js';
 import { Optimizer, type OptimizerSettings } from './optimizer.js';
@@ -57,7 +57,7 @@ export interface LoopOptions {
   progress?: Progress;
   /** Continue from the newest whole checkpoint of `folder`. */
   resume?: boolean;
-  /** Called every so many steps, and after the last, with the parameters to be used later (the moving average, if any); what it returns is logged. `best` names a number of it: the checkpoint with the lowest is kept. */
+  /** Called every so many steps, and after the last, with the parameters to be used later (the moving average, if any); what it returns is logged. `best` names a number of it: a checkpoint is written where it is lowest, and kept. */
   evaluate?: { every: number; run(step: number): Promise<Record<string, number>> | Record<string, number>; best?: string };
   /** Called after each step. */
   onStep?(step: number, metrics: StepMetrics): void;
@@ -113,6 +113,8 @@ export class Training {
       this.step = state.step;
       this.optimizer.steps = state.optimizerSteps;
       this.best = state.best ?? undefined;
+      folder.dropAfter(this.step); // what is newer is damaged, and must not count as one of the last
+      folder.prune(this.settings.keepLast, this.best?.step); // an earlier process may have died before it came to this
     }
     folder.append({ type: 'resume', step: this.step });
   }
@@ -148,13 +150,13 @@ export async function trainStep({ task, settings, optimizer, ema, step }: Traini
     tf.dispose([value, inputs, ...losses.map(([, part]) => part)]);
   }
 
-  const norm = clipByGlobalNorm(gradients, settings.maxGradNorm);
+  const norm = globalNorm(gradients.values());
   const gradNorm = norm.dataSync()[0];
   norm.dispose();
   if (!Number.isFinite(gradNorm)) throw notFinite(task, step, ids, { ...parts, gradNorm }, [...named('parameter', task.trainable), ...named('gradient', gradients)]);
 
   const rate = learningRate(settings.schedule, step, settings.steps);
-  optimizer.update(gradients, rate);
+  optimizer.update(gradients, rate, clipFactor(gradNorm, settings.maxGradNorm));
   ema?.update();
   for (const gradient of gradients.values()) gradient.dispose();
   return { ...parts, loss: parts.loss, gradNorm, learningRate: rate, samples: ids.length };
@@ -174,7 +176,7 @@ export async function train(task: Task, settings: LoopSettings, options: LoopOpt
         folder.append({ type: 'damaged-checkpoint', message });
       });
     }
-    folder?.append({ type: 'start', step: training.step, steps: settings.steps, ...memoryEstimate(task) });
+    folder?.append({ type: 'start', step: training.step, steps: settings.steps });
     const ledger = new LeakLedger();
 
     while (training.step < settings.steps) {
@@ -195,14 +197,17 @@ export async function train(task: Task, settings: LoopSettings, options: LoopOpt
       progress.update(training.step, summary(metrics));
 
       const isLast = training.step === settings.steps;
+      let isBest = false;
       if (evaluate && (isLast || training.step % evaluate.every === 0)) {
         const values = await training.withResult(() => evaluate.run(training.step));
         folder?.append({ type: 'evaluation', step, ...values });
         progress.say(`${task.name} after ${training.step} steps: ${summary(Object.fromEntries(Object.entries(values).slice(0, 8)))}`);
         const value = evaluate.best === undefined ? undefined : values[evaluate.best];
-        if (value !== undefined && !(value >= (training.best?.value ?? Infinity))) training.best = { step: training.step, value };
+        if (evaluate.best !== undefined && value === undefined) throw new Error(`${task.name}: the best checkpoint is chosen by ${evaluate.best}, and the evaluation gave ${Object.keys(values).join(', ') || 'nothing'}.`);
+        isBest = value !== undefined && value < (training.best?.value ?? Infinity);
+        if (isBest) training.best = { step: training.step, value: value! };
       }
-      if (folder && (isLast || training.step % settings.checkpointEvery === 0)) training.save(folder);
+      if (folder && (isLast || isBest || training.step % settings.checkpointEvery === 0)) training.save(folder);
       await new Promise(setImmediate); // lets a signal or a server in the same process be heard
     }
     progress.end();
@@ -211,13 +216,6 @@ export async function train(task: Task, settings: LoopSettings, options: LoopOpt
     training.dispose();
     throw error;
   }
-}
-
-/** Bytes that training takes beside activations: parameters, gradients, and two moments in float32. */
-export function memoryEstimate(task: Task): { trainableParameters: number; stateBytes: number } {
-  let count = 0;
-  for (const { size } of task.trainable.values()) count += size;
-  return { trainableParameters: count, stateBytes: count * 4 * 4 };
 }
 
 function accumulate(sum: Map<string, tf.Tensor>, grads: ReadonlyMap<string, tf.Tensor>, factor: number): void {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs';
-import { clipByGlobalNorm, valueAndGrads } from '../core/ops/index.js';
+import { clipFactor, globalNorm, valueAndGrads } from '../core/ops/index.js';
 import { packageRoot } from '../core/process.js';
 import { asFloat32, readSafetensors, type StoredTensor } from '../core/safetensors.js';
 import { Ema } from './ema.js';
@@ -54,10 +54,12 @@ describe('the optimizer', () => {
         );
         const rate = lr * multiplier('cosine', step, warmup, 20);
         seen.loss.push(value.dataSync()[0]);
-        seen.grad_norm.push(clipByGlobalNorm(grads, clip ?? Infinity).dataSync()[0]);
+        const norm = globalNorm(grads.values()).dataSync()[0];
+        const scale = clipFactor(norm, clip ?? Infinity);
+        seen.grad_norm.push(norm);
         seen.lr.push(rate);
-        decayed.update(grads, rate);
-        plain.update(grads, rate);
+        decayed.update(grads, rate, scale);
+        plain.update(grads, rate, scale);
         seen.w.push(...w.dataSync());
         seen.b.push(...b.dataSync());
       }

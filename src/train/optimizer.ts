@@ -26,15 +26,15 @@ export class Optimizer {
     this.moments = new Map([...parameters].map(([key, parameter]) => [key, { first: zerosLike(parameter), second: zerosLike(parameter) }]));
   }
 
-  /** Changes the parameters in place. The gradients stay the caller's. */
-  update(gradients: ReadonlyMap<string, tf.Tensor>, learningRate: number): void {
+  /** Changes the parameters in place, by the gradients times `gradientScale`. The gradients stay the caller's. */
+  update(gradients: ReadonlyMap<string, tf.Tensor>, learningRate: number, gradientScale = 1): void {
     this.steps++;
     const keys = [...this.parameters.keys()];
     adamw(
       keys.map((key) => this.parameters.get(key)!),
       keys.map((key) => gradients.get(key)!),
       keys.map((key) => this.moments.get(key)!),
-      { ...this.settings, learningRate, step: this.steps },
+      { ...this.settings, learningRate, step: this.steps, gradientScale },
     );
   }
 

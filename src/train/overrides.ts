@@ -5,6 +5,12 @@ export type StageSettings = Stage & {
   /** Steps between checkpoints, and how many of them are kept beside the best. */
   checkpointEvery: number;
   keepLast: number;
+  /** Steps between validations, which also draw samples and measure gradient conflict. Default: a quarter of all steps. */
+  evaluateEvery?: number;
+  /** Number of the validation whose lowest checkpoint is kept beside the last. Default: valLoss, both losses by their weights. */
+  best?: string;
+  /** Decay of a moving average of what trains, which is then the result. No stage of the paper has one. */
+  emaDecay?: number;
 };
 
 export const stageSettings = (stage: Stage): StageSettings => ({ ...stage, checkpointEvery: Math.max(1, Math.ceil(stepsOf(stage) / 4)), keepLast: 2 });
@@ -21,12 +27,14 @@ export function override(settings: StageSettings, assignments: readonly string[]
     const value = parseValue(text);
     if (key === 'steps' || key === 'epochs') changed.length = { [key]: positive(key, value) } as Stage['length'];
     else if (key === 'learningRate') changed.schedule = { ...changed.schedule, peak: positive(key, value) };
-    else if (key === 'snrGamma') changed.snrGamma = positive(key, value);
+    else if (key === 'snrGamma' || key === 'evaluateEvery') changed[key] = positive(key, value);
+    else if (key === 'emaDecay') changed.emaDecay = share(key, value);
+    else if (key === 'best') changed.best = String(value);
     else if (key.startsWith('data.')) changed.data = { ...changed.data, [key.slice(5)]: positive(key, value) };
     else assign(changed, key.split('.'), value, key);
   }
-  for (const key of ['microBatchSize', 'accumulation', 'checkpointEvery', 'keepLast', 'maxTokens'] as const) {
-    if (!Number.isInteger(positive(key, changed[key]))) throw new Error(`${key}: expected a whole number, found ${changed[key]}.`);
+  for (const key of ['microBatchSize', 'accumulation', 'checkpointEvery', 'keepLast', 'maxTokens', 'evaluateEvery'] as const) {
+    if (changed[key] !== undefined && !Number.isInteger(positive(key, changed[key]))) throw new Error(`${key}: expected a whole number, found ${changed[key]}.`);
   }
   return changed;
 }
@@ -55,4 +63,9 @@ function parseValue(text: string): unknown {
 function positive(key: string, value: unknown): number {
   if (typeof value === 'number' && value > 0 && Number.isFinite(value)) return value;
   throw new Error(`${key}: expected a positive number, found ${JSON.stringify(value)}.`);
+}
+
+function share(key: string, value: unknown): number {
+  if (typeof value === 'number' && value > 0 && value < 1) return value;
+  throw new Error(`${key}: expected a number between 0 and 1, found ${JSON.stringify(value)}.`);
 }

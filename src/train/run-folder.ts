@@ -73,6 +73,7 @@ export class RunFolder {
       for (const name of readdirSync(join(path, 'checkpoints'))) {
         if (name.startsWith('.')) rmSync(join(path, 'checkpoints', name), { recursive: true });
       }
+      for (const name of readdirSync(path)) if (/\.\d+\.tmp$/.test(name)) rmSync(join(path, name)); // what an earlier writer did not come to rename
       const file = join(path, 'events.jsonl');
       const events = openSync(file, 'a+');
       // A line cut off by a crash is dropped, so that the next one starts on its own line.
@@ -126,6 +127,11 @@ export class RunFolder {
     for (const step of steps.slice(0, Math.max(0, steps.length - last))) {
       if (step !== best) rmSync(join(this.path, 'checkpoints', String(step)), { recursive: true });
     }
+  }
+
+  /** Deletes numbered checkpoints behind `step`: those that could not be read when the run went back to it. */
+  dropAfter(step: number): void {
+    for (const each of checkpointSteps(this.path)) if (each > step) rmSync(join(this.path, 'checkpoints', String(each)), { recursive: true });
   }
 
   /** Writes result.json, which says that the run is complete. */

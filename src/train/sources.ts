@@ -1,7 +1,8 @@
 import type { Source } from '../data/batches.js';
 import { pairAt } from '../data/captions.js';
 import { documentAt, longDocuments } from '../data/documents.js';
-import { formats, readDataset, type DatasetFiles, type Format } from '../data/formats/datasets.js';
+import { formats, readChecked, type DatasetFiles, type Format } from '../data/formats/datasets.js';
+import { Intake, type MalformedPolicy } from '../data/formats/intake.js';
 import { sourceOf } from '../data/formats/stream.js';
 import { conversationAt, instructInterleavedAt } from '../data/instructions.js';
 import type { TrainingRecord } from '../data/samples.js';
@@ -32,16 +33,57 @@ export function generatedSources(data: Readonly<Record<string, number>>, seed: n
   });
 }
 
-/** The sources that a stage's data names, read from files. Every name needs its files, and the other way round. */
-export async function fileSources(data: Readonly<Record<string, number>>, files: Readonly<Record<string, DatasetFiles>>): Promise<Source<TrainingRecord>[]> {
+/** What reading the files of a source found. */
+export interface SourceReport {
+  source: string;
+  records: number;
+  /** Malformed records that were skipped, and pictures that the format lets a record go on without; the first of them by place. */
+  skipped: number;
+  missing: number;
+  first: string[];
+}
+
+const shownProblems = 5;
+
+export const describeReport = ({ source, records, skipped, missing, first }: SourceReport): string =>
+  [`${source}: ${records} records${skipped ? `, ${skipped} malformed skipped` : ''}${missing ? `, ${missing} pictures missing` : ''}.`, ...first.map((each) => `  ${each}`)].join('\n');
+
+/**
+ * The sources that a stage's data names, read from files. Every name needs its files, and the other way round. Where malformed records may be skipped, every
+ * picture is decoded once beforehand: which sample a step sees must not depend on what is found out later.
+ */
+export async function fileSources(
+  data: Readonly<Record<string, number>>, files: Readonly<Record<string, DatasetFiles>>, malformed: MalformedPolicy = 'stop',
+): Promise<{ sources: Source<TrainingRecord>[]; reports: SourceReport[] }> {
   const [wanted, given] = [Object.keys(data).sort().join(', '), Object.keys(files).sort().join(', ')];
   if (wanted !== given) throw new Error(`The stage mixes ${wanted}, and files were given for ${given}. Give --data for each, and --set data.NAME=SIZE for a name of your own.`);
-  return Promise.all(
-    Object.entries(files).map(async ([name, each]) => {
-      if (each.format === 'mmbench') throw new Error(`${each.file} holds questions of a benchmark, which nothing is trained on.`);
-      return sourceOf(name, data[name], readDataset(each) as AsyncIterable<TrainingRecord>);
-    }),
-  );
+  const [sources, reports]: [Source<TrainingRecord>[], SourceReport[]] = [[], []];
+  for (const [name, each] of Object.entries(files)) {
+    const intake = new Intake(malformed);
+    const source = await sourceOf(name, data[name], trainingRecords(each, intake, malformed !== 'stop'));
+    sources.push(source);
+    const first = [...intake.problems.map(({ message }) => message), ...intake.missing.map((picture) => `missing: ${picture}`)].slice(0, shownProblems);
+    reports.push({ source: name, records: source.size!, skipped: intake.problems.length, missing: intake.missing.length, first });
+  }
+  return { sources, reports };
+}
+
+/** Held-out records for validation: the first few of each file, as many as of each kind that is generated. */
+export async function heldOutRecords(files: Readonly<Record<string, DatasetFiles>>, ofEach = 4): Promise<TrainingRecord[]> {
+  const records: TrainingRecord[] = [];
+  for (const each of Object.values(files)) {
+    let left = ofEach;
+    for await (const record of trainingRecords(each, new Intake(), true)) {
+      records.push(record);
+      if (--left === 0) break;
+    }
+  }
+  return records;
+}
+
+function trainingRecords(files: DatasetFiles, intake: Intake, decodePictures: boolean): AsyncIterable<TrainingRecord> {
+  if (files.format === 'mmbench') throw new Error(`${files.file} holds questions of a benchmark, which nothing is trained on.`);
+  return readChecked(files, intake, { decodePictures }) as AsyncIterable<TrainingRecord>;
 }
 
 /** Reads `NAME=FORMAT:FILE` or `NAME=FORMAT:FILE:IMAGES`. */

@@ -7,6 +7,7 @@ import { packageRoot } from '../core/process.js';
 import { random } from '../core/random.js';
 import { mixture, type Source } from '../data/batches.js';
 import type { DatasetFiles } from '../data/formats/datasets.js';
+import type { MalformedPolicy } from '../data/formats/intake.js';
 import { readImage } from '../data/images.js';
 import { toSample, type TrainingRecord } from '../data/samples.js';
 import { nanoTokenizer } from '../data/tokenizer.js';
@@ -20,14 +21,17 @@ import { dreamSpec, type DreamParams } from '../dreamllm/model.js';
 import { preset as presetOf } from '../dreamllm/presets.js';
 import { trainNanoTokenizer } from '../text/nano.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { startStage } from './hand-off.js';
-import { memoryEstimate, train, type LoopOptions, type LoopSettings, type Task } from './loop.js';
+import { describeEstimate, peakMemory, probe, stageSizes, type Probe, type StageSizes } from './estimate.js';
+import { startStage, type Start } from './hand-off.js';
+import { train, type LoopOptions, type LoopSettings, type Task } from './loop.js';
 import { adamwDefaults } from './optimizer.js';
 import type { StageSettings } from './overrides.js';
 import { provenance } from './provenance.js';
+import { compareWithReference, readReferenceCurves, referenceOf } from './reference-curves.js';
 import { clipTextTargets, type RegressionTargets } from './regression-targets.js';
-import { readEvents, RunFolder } from './run-folder.js';
-import { fileSources, generatedSources } from './sources.js';
+import { checkpointSteps, readEvents, RunFolder } from './run-folder.js';
+import { drawSamples } from './samples.js';
+import { describeReport, fileSources, generatedSources, heldOutRecords } from './sources.js';
 import { stepsOf } from './stages.js';
 import { stageValidation } from './validation.js';
 import { diffusionVerdict } from './verdict.js';
@@ -46,8 +50,14 @@ export interface TrainStageOptions extends Pick<LoopOptions, 'signal' | 'progres
   foundation?: string;
   /** Data files in place of what is generated, by the names of `settings.data`, whose sizes they are mixed by. */
   files?: Readonly<Record<string, DatasetFiles>>;
-  /** Held-out losses during the stage, on generated data; they cost a few steps. Default: unless the data comes from files. */
+  /** What happens to malformed records of `files`. Default: the first one stops. */
+  malformed?: MalformedPolicy;
+  /** Held-out losses and drawn samples during the stage; they cost a few steps. Default: unless the data comes from files. */
   validate?: boolean;
+  /** Files whose first records are held out for validation, in place of the emoji world's. */
+  heldOut?: Readonly<Record<string, DatasetFiles>>;
+  /** Try a step before the start and say what time and memory the training will take. */
+  estimate?: boolean;
 }
 
 export interface StageResult {
@@ -59,47 +69,52 @@ export interface StageResult {
 
 /** Trains one stage into the run folder `out`; the model it ends with lies in `out/checkpoints/final`. */
 export async function trainStage(options: TrainStageOptions): Promise<StageResult> {
-  const { preset, settings, out, parents = [], files, resume = false, validate = files === undefined } = options;
-  const config: DreamConfig = { ...presetOf(preset), ...options.config, maxTokens: settings.maxTokens };
-  if (config.maxTokens > config.language.maxPositions) {
-    throw new Error(`maxTokens is ${config.maxTokens}, and ${preset} was made for ${config.language.maxPositions} positions. Set maxTokens to that or less.`);
-  }
-  const foundation = options.foundation ?? (preset === 'nano' ? join(packageRoot(), 'data/foundation') : undefined);
-  const start = startStage(settings, { config, foundation, parents });
-  const resolved = { preset, ...(options.config ? { config: options.config } : {}), stage: settings, parents: start.parents, ...(files ? { files } : {}) };
+  const { settings, out, resume = false } = options;
+  const { config, start, targets, resolved } = beginStage(options);
   let folder: RunFolder | undefined;
-  let targets: RegressionTargets | undefined;
   try {
-    if (settings.lossWeights.regression) {
-      if (preset !== 'nano' || !foundation) throw new Error(`Preset "${preset}" has no CLIP text tower to regress to. Use nano, or leave lossWeights.regression out.`);
-      targets = clipTextTargets(foundation, config.numDreamQueries);
-    }
     folder = resume ? RunFolder.resume(out, resolved) : RunFolder.create(out, { settings: resolved, provenance: provenance() });
-    const sources = files ? await fileSources(settings.data, files) : generatedSources(settings.data, settings.seed);
-    const task = stageTask(start.params, config, preset, settings, sources, targets);
+    const say = options.progress?.say;
+    const { task, reports, validation } = await stageData(options, config, start.params, targets);
+    for (const report of reports) {
+      folder.append({ type: 'data', ...report });
+      say?.(describeReport(report));
+    }
     const loop = loopSettings(settings);
-    const { trainableParameters, stateBytes } = memoryEstimate(task);
-    options.progress?.say(
-      `${settings.name}: ${loop.steps} steps of ${settings.microBatchSize * loop.accumulation} samples, ${trainableParameters.toLocaleString('en')} trainable parameters, ` +
-        `${Math.ceil(stateBytes / 2 ** 20)} MiB for them, their gradients and moments.`,
-    );
-    const evaluate = validate ? { every: Math.max(1, Math.ceil(loop.steps / 4)), run: stageValidation(start.params, config, settings, tokenizerOf(preset)) } : undefined;
+    if (options.estimate) {
+      const [sizes, probed] = [stageSizes(config, settings), await probe(task, loop)];
+      folder.append({ type: 'estimate', ...sizes, ...probed, peakBytes: peakMemory(sizes, probed) });
+      say?.(describeEstimate(settings, sizes, probed, resume ? (checkpointSteps(out).at(-1) ?? 0) : 0));
+    }
+    const run = async (step: number) => {
+      if (settings.lossWeights.diffusion > 0 || settings.lossWeights.regression) await drawSamples(start.params, config, tokenizerOf(options.preset), join(out, 'samples', String(step).padStart(6, '0')));
+      return validation!();
+    };
+    const evaluate = validation ? { every: settings.evaluateEvery ?? Math.max(1, Math.ceil(loop.steps / 4)), best: settings.best ?? 'valLoss', run } : undefined;
     const training = await train(task, loop, { folder, resume, evaluate, signal: options.signal, progress: options.progress, onStep: options.onStep });
-    training.dispose();
     const verdict = settings.lossWeights.diffusion > 0 ? diffusionVerdict(readEvents(out)) : undefined;
-    if (verdict) options.progress?.say(verdict.text);
+    if (verdict) say?.(verdict.text);
+
+    const reference = referenceOf(out, readReferenceCurves());
+    const comparison = reference && compareWithReference(readEvents(out), reference);
+    if (comparison) say?.(`The loss kept to its reference band in ${comparison.inside} of ${comparison.stretches} stretches of ${reference.width} steps.`);
 
     let artefact: Artefact | undefined;
-    folder.saveCheckpoint('final', { step: loop.steps }, (dir) => {
-      artefact = saveArtefact(dir, start.params, {
-        name: settings.name,
-        spec: hashSpec(dreamSpec(config)),
-        trainable: [...settings.trainable],
-        parents: start.parents,
-        about: { preset, settings },
-      });
-    });
-    folder.finish({ stage: settings.name, hash: artefact!.hash, steps: loop.steps, ...(verdict ? { verdict } : {}) });
+    await training.withResult(() =>
+      folder!.saveCheckpoint('final', { step: loop.steps }, (dir) => {
+        artefact = saveArtefact(dir, start.params, {
+          name: settings.name,
+          spec: hashSpec(dreamSpec(config)),
+          trainable: [...settings.trainable],
+          parents: start.parents,
+          about: { preset: options.preset, settings },
+        });
+      }),
+    );
+    if (training.ema) training.ema.swap(); // the model that is handed back is the one that was saved
+    const { best } = training;
+    training.dispose();
+    folder.finish({ stage: settings.name, hash: artefact!.hash, steps: loop.steps, residentBytes: process.resourceUsage().maxRSS * 1024, ...(best ? { best } : {}), ...(verdict ? { verdict } : {}), ...(comparison ? { reference: comparison } : {}) });
     return { params: start.params, config, artefact: artefact! };
   } catch (error) {
     tf.dispose(start.params);
@@ -108,6 +123,63 @@ export async function trainStage(options: TrainStageOptions): Promise<StageResul
     targets?.dispose();
     folder?.close();
   }
+}
+
+/** What a training would take, found by trying its first step. Nothing is written. */
+export async function estimateStage(options: Omit<TrainStageOptions, 'out'>): Promise<{ sizes: StageSizes; probed: Probe }> {
+  const { config, start, targets } = beginStage(options);
+  try {
+    const { task } = await stageData(options, config, start.params, targets);
+    return { sizes: stageSizes(config, options.settings), probed: await probe(task, loopSettings(options.settings)) };
+  } finally {
+    targets?.dispose();
+    tf.dispose(start.params);
+  }
+}
+
+interface Beginning {
+  config: DreamConfig;
+  start: Start;
+  /** What a regression loss fits; absent in stages without one. */
+  targets?: RegressionTargets;
+  /** All that decides the result, as plain data. */
+  resolved: object;
+}
+
+/** What a stage starts from. The caller disposes the parameters and the targets. */
+function beginStage({ preset, settings, parents = [], files, malformed, ...options }: Omit<TrainStageOptions, 'out'>): Beginning {
+  const config: DreamConfig = { ...presetOf(preset), ...options.config, maxTokens: settings.maxTokens };
+  if (config.maxTokens > config.language.maxPositions) {
+    throw new Error(`maxTokens is ${config.maxTokens}, and ${preset} was made for ${config.language.maxPositions} positions. Set maxTokens to that or less.`);
+  }
+  const foundation = options.foundation ?? (preset === 'nano' ? join(packageRoot(), 'data/foundation') : undefined);
+  const { regression } = settings.lossWeights;
+  if (regression && (preset !== 'nano' || !foundation)) throw new Error(`Preset "${preset}" has no CLIP text tower to regress to. Use nano, or leave lossWeights.regression out.`);
+  const start = startStage(settings, { config, foundation, parents });
+  const targets = regression ? clipTextTargets(foundation!, config.numDreamQueries) : undefined;
+  const resolved = {
+    preset,
+    ...(options.config ? { config: options.config } : {}),
+    stage: settings,
+    parents: start.parents,
+    ...(files ? { files } : {}),
+    ...(malformed ? { malformed } : {}),
+    ...(options.heldOut ? { heldOut: options.heldOut } : {}),
+  };
+  return { config, start, targets, resolved };
+}
+
+async function stageData(
+  { preset, settings, files, malformed, heldOut, ...options }: Omit<TrainStageOptions, 'out'>, config: DreamConfig, params: DreamParams, targets?: RegressionTargets,
+) {
+  const { sources, reports } = files ? await fileSources(settings.data, files, malformed) : { sources: generatedSources(settings.data, settings.seed), reports: [] };
+  const records = heldOut && (await heldOutRecords(heldOut));
+  const isWanted = options.validate ?? (files === undefined || heldOut !== undefined);
+  return {
+    task: stageTask(params, config, preset, settings, sources, targets),
+    reports,
+    validation: isWanted ? stageValidation(params, config, settings, tokenizerOf(preset), records) : undefined,
+  };
 }
 
 /** What a batch of a stage is made of. */
@@ -189,6 +261,7 @@ export const loopSettings = (settings: StageSettings): LoopSettings => ({
   schedule: settings.schedule,
   optimizer: adamwDefaults,
   maxGradNorm: settings.maxGradNorm,
+  ...(settings.emaDecay === undefined ? {} : { emaDecay: settings.emaDecay }),
   checkpointEvery: settings.checkpointEvery,
   keepLast: settings.keepLast,
 });

@@ -5,7 +5,7 @@ import { useBackend } from '../core/backend.js';
 import { initialize } from '../core/params.js';
 import { dreamSpec } from '../dreamllm/model.js';
 import { preset } from '../dreamllm/presets.js';
-import { gradientConflict } from './conflict.js';
+import { gradientConflict, layerCosines } from './conflict.js';
 import { microSettings } from './four-stages.js';
 import type { Event } from './run-folder.js';
 import { generatedSources } from './sources.js';
@@ -22,13 +22,21 @@ describe('validation of a stage', () => {
 
   test('gives the same losses again, and leaves no tensor behind', async () => {
     const params = initialize(dreamSpec(config), 1);
-    const validate = stageValidation(params, config, settings, tokenizerOf('micro'));
+    const validate = stageValidation(params, config, settings, tokenizerOf('micro'))!;
     const first = await validate();
     const before = tf.memory().numTensors;
     assert.deepEqual(await validate(), first);
     assert.equal(tf.memory().numTensors, before);
     assert.ok(first.valLm > 5 && first.valDiffusion0 > 0 && 'conflict.layers.1' in first);
     tf.dispose(params);
+  });
+
+  test('knows gradients that agree, oppose each other and have nothing in common, whatever their lengths', () => {
+    const gradients = (...layers: number[][]) => new Map(layers.map((values, i) => [`model.layers.${i}.mlp.up_proj.weight`, tf.tensor1d(values)]));
+    const cosines = layerCosines(gradients([1, 2], [1, 0], [3, 0], [0, 0]), gradients([10, 20], [-2, 0], [0, 5], [1, 1]));
+    const expected = { 'layers.0': 1, 'layers.1': -1, 'layers.2': 0, 'layers.3': 0, layers: (50 - 2) / Math.sqrt(15 * 531) };
+    assert.deepEqual([...cosines.keys()].sort(), Object.keys(expected).sort());
+    for (const [group, cosine] of Object.entries(expected)) assert.ok(Math.abs(cosines.get(group)! - cosine) < 1e-6, `${group}: ${cosines.get(group)}`);
   });
 
   test('measures how the gradients of both losses lie to each other in every layer', async () => {

@@ -20,9 +20,12 @@ const recordsOfAKind = 4;
 /**
  * Both losses on held-out records with noise and time steps that never change, so that two values differ by the model alone. The diffusion loss is
  * also given for each quarter of the time steps: its mean hides what is learned at high noise, where a picture's content is decided. Stages that train
- * the language model on both losses also report whether the two gradients agree.
+ * the language model on both losses also report whether the two gradients agree. `given`: held-out records in place of those of the emoji world; undefined where
+ * there are neither, because the data comes from elsewhere.
  */
-export function stageValidation(params: DreamParams, config: DreamConfig, settings: StageSettings, tokenizer: Tokenizer): () => Promise<Record<string, number>> {
+export function stageValidation(
+  params: DreamParams, config: DreamConfig, settings: StageSettings, tokenizer: Tokenizer, given?: readonly TrainingRecord[],
+): (() => Promise<Record<string, number>>) | undefined {
   const make: Record<string, (index: number) => TrainingRecord> = {
     pairs: (index) => pairAt(0, index, { split: 'val' }),
     documents: (index) => documentAt(0, index, { split: 'val' }),
@@ -30,13 +33,13 @@ export function stageValidation(params: DreamParams, config: DreamConfig, settin
     'instruct-documents': (index) => instructInterleavedAt(0, index, { split: 'val' }),
   };
   const kinds = Object.keys(settings.data).filter((name) => make[name]);
+  const records = given ?? kinds.flatMap((kind) => Array.from({ length: recordsOfAKind }, (_, i) => make[kind](i)));
+  if (records.length === 0) return undefined;
   // Both losses of DreamLLM, also where a stage is trained on another one.
-  const { regression: _, ...lossWeights } = settings.lossWeights;
+  const { regression, ...lossWeights } = settings.lossWeights;
   const objective = objectiveOf({ ...settings, lossWeights });
   return async () => {
     const results: Record<string, number> = {};
-    if (kinds.length === 0) return results; // data from elsewhere has no held-out part here
-    const records = kinds.flatMap((kind) => Array.from({ length: recordsOfAKind }, (_, i) => make[kind](i)));
     const inputs = await stageInputs(records, { params, config, settings: { ...settings, seed: 0 }, tokenizer, objective, path: ['validation'] });
     const { batch, draws } = inputs;
     const evaluate = (timesteps: number[] | undefined) => {
@@ -55,6 +58,8 @@ export function stageValidation(params: DreamParams, config: DreamConfig, settin
         results.valDiffusion = (results.valDiffusion ?? 0) + diffusion / bins;
       }
     } else [results.valLm] = evaluate(undefined);
+    // By the weights of the training; one that regresses instead is judged by what it is for. Where no picture is drawn, the language counts alone.
+    results.valLoss = lossWeights.lm * results.valLm + (lossWeights.diffusion || regression || 0) * (results.valDiffusion ?? 0);
     if (draws && settings.lossWeights.lm > 0 && settings.trainable.some((prefix) => covers(prefix, 'model.layers'))) {
       Object.assign(results, gradientConflict(params, config, batch, draws, objective));
     }

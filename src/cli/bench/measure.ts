@@ -1,57 +1,90 @@
 import * as tf from '@tensorflow/tfjs';
 import type { DreamBackend } from '../../core/engine/dream-backend.js';
+import type { KernelName } from '../../core/engine/engine.js';
 import type { Workload } from './transformer.js';
 
 export interface Measurement {
   name: string;
   /** Median and least time of one unit (a step, a token), in milliseconds. */
-  median: number;
+  ms: number;
   best: number;
   repetitions: number;
   /** Of the median. */
   gflops: number;
+  /** Of the peak that was measured in the same run. */
+  share?: number;
   /** Share of the time outside of kernels, where the backend is this package's own. */
   outside?: number;
 }
 
-/** Times `repetitions` steps after one that warms up. A step holds `units` units. The workload is disposed. */
-export function measure(name: string, make: () => Workload, repetitions: number, units = 1): Measurement {
-  const workload = make();
-  workload.step();
-  const kernels = countKernelTime();
-  const times = Array.from({ length: repetitions }, () => {
-    const start = performance.now();
-    workload.step();
-    return performance.now() - start;
-  });
-  const inKernels = kernels?.stop();
-  const total = times.reduce((a, b) => a + b, 0);
-  const sorted = times.map((time) => time / units).sort((a, b) => a - b);
-  const median = sorted[Math.floor(sorted.length / 2)];
-  workload.dispose();
-  return {
-    name, median, best: sorted[0], repetitions, gflops: workload.flops / units / median / 1e6,
-    ...(inKernels === undefined ? {} : { outside: 1 - inKernels / total }),
-  };
+/** Times `repetitions` steps after `warmup` others. A step holds `units` units. The workload is disposed. */
+export async function measure(name: string, make: () => Workload | Promise<Workload>, { repetitions, units = 1, warmup = 1, peak }: MeasureOptions): Promise<Measurement> {
+  const workload = await make();
+  try {
+    for (let i = 0; i < warmup; i++) await workload.step();
+    const kernels = watchKernels();
+    const times: number[] = [];
+    for (let i = 0; i < repetitions; i++) {
+      const start = performance.now();
+      await workload.step();
+      times.push(performance.now() - start);
+    }
+    const seen = kernels?.stop();
+    const total = times.reduce((a, b) => a + b, 0);
+    const sorted = times.map((time) => time / units).sort((a, b) => a - b);
+    const ms = sorted[Math.floor(sorted.length / 2)];
+    const flops = workload.flops ?? (seen ? seen.flops / repetitions : 0);
+    const gflops = flops / units / ms / 1e6;
+    return { name, ms, best: sorted[0], repetitions, gflops, ...(peak ? { share: gflops / peak } : {}), ...(seen ? { outside: 1 - seen.ms / total } : {}) };
+  } finally {
+    workload.dispose();
+  }
 }
 
-/** Sums the time spent in the engine's kernels until stopped. */
-function countKernelTime(): { stop(): number } | undefined {
+export interface MeasureOptions {
+  repetitions: number;
+  /** What one step holds of the unit that is reported. */
+  units?: number;
+  /** Steps before the first that counts. More than one where sizes change from step to step, so that memory is in use already. */
+  warmup?: number;
+  /** GFLOP/s. */
+  peak?: number;
+}
+
+/** Adds up the time spent in the engine's kernels and the arithmetic of products, convolutions and attention until stopped. */
+function watchKernels(): { stop(): { ms: number; flops: number } } | undefined {
   if (tf.getBackend() !== 'dream') return undefined;
   const backend = tf.backend() as DreamBackend;
   const run = backend.run;
-  let total = 0;
+  const seen = { ms: 0, flops: 0 };
   backend.run = (...call) => {
     const start = performance.now();
     run.apply(backend, call);
-    total += performance.now() - start;
+    seen.ms += performance.now() - start;
+    seen.flops += flopsOf(call[0], call[2]);
   };
   return {
     stop() {
       backend.run = run;
-      return total;
+      return seen;
     },
   };
+}
+
+/** Multiplications and additions of a kernel call, from its numbers as native/*.h lists them; 0 for kernels that mostly move memory. */
+export function flopsOf(kernel: KernelName, numbers: readonly number[]): number {
+  if (kernel === 'gemm') return 2 * numbers[0] * numbers[4] * numbers[5] * numbers[6];
+  if (kernel === 'packed_product') return 2 * numbers[0] * numbers[1] * numbers[2];
+  if (kernel === 'conv' || kernel === 'conv_grad_filter' || kernel === 'conv_grad_input') {
+    const [images, , , channels, outHeight, outWidth, out, kh, kw] = numbers;
+    return 2 * images * outHeight * outWidth * out * kh * kw * channels;
+  }
+  if (kernel === 'attention' || kernel === 'attention_grad') {
+    const [batch, tokens, keys, heads, , headDim, causal] = numbers;
+    const seen = causal ? tokens * (keys - (tokens - 1) / 2) : tokens * keys; // pairs of a query and a key it sees
+    return (kernel === 'attention' ? 4 : 10) * batch * heads * seen * headDim;
+  }
+  return 0;
 }
 
 /** GFLOP/s of a square matrix product, the best of several. */

@@ -227,6 +227,11 @@ def decode(prompt=64, tokens=64):
     return step
 
 
+def matmul(size):
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    return lambda: a @ b.t()
+
+
 def median(step, repetitions):
     step()
     times = []
@@ -244,6 +249,6 @@ if __name__ == '__main__':
     # The U-Net runs in the memory layout that is faster here.
     makes = {
         'transformer': [transformer], 'unet': [unet, lambda: unet(channels_last=True)], 'frozen': [lambda: unet(frozen=True)],
-        'guided': [guided], 'decode': [decode],
+        'guided': [guided], 'decode': [decode], **{f'matmul-{size}': [lambda size=size: matmul(size)] for size in (256, 512, 1024, 2048)},
     }[name]
     print(json.dumps({'name': name, 'median': min(median(make(), repetitions) for make in makes), 'torch': torch.__version__, 'threads': threads}))

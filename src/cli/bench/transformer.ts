@@ -73,7 +73,8 @@ export function transformerFlops({ numLayers, hiddenSize, mlpSize, vocab }: Tran
 }
 
 export interface Workload {
-  flops: number;
+  /** Multiplications and additions of a step. Default: what its kernels do. */
+  flops?: number;
   /** One unit of work; ends when its result is known. */
   step(): void | Promise<void>;
   dispose(): void;

@@ -55,14 +55,15 @@ function checkGemm(engine: Engine, m: number, n: number, k: number, batch: numbe
   const [transposeA, transposeB, accumulate] = [flag(), flag(), flag()];
   const [a, b, c] = [normals(batch * m * k), normals(batch * k * n), normals(batch * m * n)];
   const bias = !accumulate && flag() ? normals(n) : null;
+  const addend = !accumulate && flag() ? normals(batch * m * n) : null;
   const numbers = [batch, m * k, k * n, m * n, m, n, k, transposeA ? m : k, transposeB ? k : n, n, +transposeA, +transposeB, +accumulate];
-  const [found] = call(engine, 'gemm', [a, b, out(accumulate ? c : batch * m * n), bias], numbers);
+  const [found] = call(engine, 'gemm', [a, b, out(accumulate ? c : batch * m * n), bias, addend], numbers);
   const expected: number[] = [];
   for (let i = 0; i < batch; i++) {
-    const start = (r: number, j: number) => (accumulate ? c[(i * m + r) * n + j] : bias ? bias[j] : 0);
+    const start = (r: number, j: number) => (accumulate ? c[(i * m + r) * n + j] : (bias ? bias[j] : 0) + (addend ? addend[(i * m + r) * n + j] : 0));
     expected.push(...reference.gemm(a.subarray(i * m * k), b.subarray(i * k * n), start, { m, n, k, transposeA, transposeB }));
   }
-  close(found, expected, `gemm ${JSON.stringify({ m, n, k, batch, transposeA, transposeB, accumulate, bias: !!bias })}`);
+  close(found, expected, `gemm ${JSON.stringify({ m, n, k, batch, transposeA, transposeB, accumulate, bias: !!bias, addend: !!addend })}`);
 }
 
 function checkConv(engine: Engine, s: Partial<reference.ConvSizes> = {}): void {

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { defineGradient, defineKernel, run, shapeError, shared } from './kernel.js';
+import { defineGradient, defineGradients, defineKernel, run, shapeError, shared } from './kernel.js';
 
 /**
  * Rotary position embedding (Su et al. 2021) in the rotate-half form: `x · cos + [-x₂, x₁] · sin` in every head.
@@ -41,6 +41,8 @@ export interface AttentionOptions {
   causal?: boolean;
   /** [batch or 1, 1, tokens or 1, keys], added to the scores. Finite: use -1e9 to hide a key. Nothing is differentiated through it. */
   bias?: tf.Tensor4D;
+  /** Queries and keys are rotated first, as `rope` does with these cos and sin. Not with `keys`. */
+  rope?: { cos: tf.Tensor3D; sin: tf.Tensor3D };
   /** Only so many first rows of k and v hold something, for a cache with room (one sequence, no gradients). Default: all. */
   keys?: number;
 }
@@ -52,7 +54,7 @@ export interface AttentionOptions {
 export function attention(q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D, options: AttentionOptions): tf.Tensor3D {
   const [batch, tokens, dim] = q.shape;
   const rows = k.shape[1];
-  const { numHeads, numKvHeads = numHeads, causal = false, bias, keys = rows } = options;
+  const { numHeads, numKvHeads = numHeads, causal = false, bias, keys = rows, rope: angles } = options;
   const headDim = dim / numHeads;
   const fits = (t: tf.Tensor) => t.rank === 3 && t.shape[0] === batch && t.shape[1] === rows && t.shape[2] === headDim * numKvHeads;
   const oneOr = (size: number, found: number) => found === 1 || found === size;
@@ -69,9 +71,16 @@ export function attention(q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D, option
     );
   }
   const attributes: Attributes = { numHeads, numKvHeads, causal, scale: 1 / Math.sqrt(headDim), keys };
-  const [y, logSumExp] = run('DreamAttention', { q, k, v, bias }, attributes) as tf.Tensor[];
-  logSumExp.dispose();
+  if (angles) checkAngles(angles, q, k, headDim);
+  const [y, ...forGradient] = (angles ? run('DreamRopeAttention', { q, k, v, ...angles, bias }, attributes) : run('DreamAttention', { q, k, v, bias }, attributes)) as tf.Tensor[];
+  for (const tensor of forGradient) tensor.dispose();
   return y as tf.Tensor3D;
+}
+
+function checkAngles({ cos, sin }: NonNullable<AttentionOptions['rope']>, q: tf.Tensor3D, k: tf.Tensor3D, headDim: number): void {
+  const [batch, tokens] = q.shape;
+  const fits = (t: tf.Tensor3D) => t.rank === 3 && (t.shape[0] === 1 || t.shape[0] === batch) && t.shape[1] === tokens && t.shape[2] === headDim;
+  if (k.shape[1] !== tokens || !fits(cos) || !fits(sin)) shapeError('attention', `as many keys as tokens, cos and sin [batch or 1, tokens, ${headDim}]`, { q, k, cos, sin });
 }
 
 /** The probabilities that `attention` mixes values with: [batch, heads, tokens, keys]. For looking at; not fused. */
@@ -157,4 +166,24 @@ defineKernel('DreamAttentionGrad', ({ q, k, v, bias, y, logSumExp, dy }, attribu
     joinHeads(tf.matMul(ds, qh, true, false), keys),
     joinHeads(tf.matMul(p, dyh, true, false), keys),
   ];
+});
+
+const rotate = (x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor, numHeads: number, inverse = false) => run('DreamRope', { x, cos, sin }, { numHeads, inverse }) as tf.Tensor;
+
+// Results after the first: log-sum-exp and the rotated queries and keys.
+defineKernel('DreamRopeAttention', ({ q, k, v, cos, sin, bias }, attributes: Attributes) => {
+  const [rotatedQ, rotatedK] = [rotate(q, cos, sin, attributes.numHeads), rotate(k, cos, sin, attributes.numKvHeads)];
+  return [...(run('DreamAttention', { q: rotatedQ, k: rotatedK, v, bias }, attributes) as tf.Tensor[]), rotatedQ, rotatedK];
+});
+
+defineGradients(
+  'DreamRopeAttention',
+  ({ v, cos, sin, bias }, outputs) => [v, cos, sin, ...outputs, ...(bias ? [bias] : [])],
+  ([dy], [v, cos, sin, y, logSumExp, q, k, bias]: tf.Tensor[], attributes) =>
+    shared(['q', 'k', 'v'], () => run('DreamRopeAttentionGrad', { q, k, v, bias, y, logSumExp, dy, cos, sin }, attributes) as tf.Tensor[]),
+);
+
+defineKernel('DreamRopeAttentionGrad', ({ cos, sin, ...inputs }, attributes: Attributes) => {
+  const [dq, dk, dv] = run('DreamAttentionGrad', inputs, attributes) as tf.Tensor[];
+  return [rotate(dq, cos, sin, attributes.numHeads, true), rotate(dk, cos, sin, attributes.numKvHeads, true), dv];
 });

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { disposeUntaken } from './kernel.js';
+import { disposeUntaken, recordOnly, type InputGradient } from './kernel.js';
 
 type Tape = NonNullable<ReturnType<typeof tf.engine>['state']['activeTape']>;
 type Node = Tape[number];
@@ -20,6 +20,8 @@ export function valueAndGrads(
   const { state } = tf.engine();
   if (state.gradientDepth > 0) throw new Error('valueAndGrads: gradients of gradients are not supported. Take the inner ones outside of the loss.');
   const found = new Map<number, tf.Tensor>(); // gradients by tensor id, kept out of scopes
+  const asked = new Set([...variables.values()].map(({ id }) => id));
+  const stopRecording = recordOnly(asked);
   let value: tf.Scalar | undefined;
   try {
     state.activeTape = [];
@@ -28,9 +30,9 @@ export function valueAndGrads(
       value = tf.tidy(loss);
     } finally {
       state.gradientDepth = 0;
+      stopRecording();
     }
     if (value.size !== 1) throw new Error(`valueAndGrads: expected a loss of one number, found shape [${value.shape}]. Take its mean or sum.`);
-    const asked = new Set([...variables.values()].map(({ id }) => id));
     found.set(value.id, tf.keep(tf.onesLike(value)));
     walkBack(state.activeTape!, asked, value, found);
     return { value, grads: collect(variables, found, allowUnused) };
@@ -38,7 +40,7 @@ export function valueAndGrads(
     value?.dispose();
     throw error;
   } finally {
-    for (const { saved } of state.activeTape ?? []) tf.dispose(saved);
+    for (const node of state.activeTape ?? []) release(node);
     state.activeTape = [];
     tf.dispose([...found.values()]);
     disposeUntaken();
@@ -65,14 +67,15 @@ function walkBack(tape: Tape, asked: ReadonlySet<number>, loss: tf.Tensor, found
     const inputs = between.get(node);
     if (!inputs) continue;
     if (!node.gradient) throw new Error(`valueAndGrads: the kernel ${node.kernelName} has no gradient.`);
-    const dys = node.outputs.map(({ id }) => found.get(id)!); // tfjs puts zeros where an output has none
+    const dys = node.outputs.map(({ id }) => found.get(id)!); // where an output has none, tfjs puts zeros for stock operations
     tf.tidy(() => {
-      const closures = node.gradient!(dys) as Record<string, () => tf.Tensor>;
+      const closures = node.gradient!(dys) as Record<string, InputGradient>;
       for (const [name, input] of inputs) {
         if (!closures[name]) throw new Error(`valueAndGrads: the kernel ${node.kernelName} has no gradient for its input "${name}".`);
-        add(found, input, tf.tidy(() => closures[name]()), node);
+        add(found, input, closures[name], node);
       }
     });
+    disposeUntaken();
     for (const { id } of node.outputs) {
       if (asked.has(id)) continue;
       found.get(id)?.dispose();
@@ -83,18 +86,21 @@ function walkBack(tape: Tape, asked: ReadonlySet<number>, loss: tf.Tensor, found
 }
 
 /** Adds one more gradient of `input`. A sum takes the place of its terms. */
-function add(found: Map<number, tf.Tensor>, input: tf.Tensor, gradient: tf.Tensor, { kernelName }: Node): void {
+function add(found: Map<number, tf.Tensor>, input: tf.Tensor, gradientOf: InputGradient, { kernelName }: Node): void {
+  const before = found.get(input.id);
+  const gradient = gradientOf.adds ? gradientOf(before) : gradientOf();
   if (!tf.util.arraysEqual(gradient.shape, input.shape)) {
     throw new Error(`valueAndGrads: the gradient of ${kernelName} is [${gradient.shape}] for an input of shape [${input.shape}].`);
   }
-  const before = found.get(input.id);
-  found.set(input.id, tf.keep(before ? before.add(gradient) : gradient.clone()));
+  const sum = before && !gradientOf.adds ? before.add(gradient) : gradient;
+  // One that is kept already, such as the gradient of an output handed on, has another owner.
+  found.set(input.id, tf.keep(sum.kept ? sum.clone() : sum));
   before?.dispose();
 }
 
 /** What an operation saved for the way back. */
 function release(node: Node): void {
-  tf.dispose(node.saved);
+  for (const tensor of node.saved ?? []) tensor.dispose();
   node.saved = [];
 }
 

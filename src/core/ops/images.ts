@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { asRows, defineGradient, defineKernel, run, shapeError } from './kernel.js';
+import { adding, asRows, defineGradient, defineKernel, run, shapeError } from './kernel.js';
 
 /** Rows and columns of zeros added around an image: [top, bottom, left, right]. */
 export type Padding = readonly [number, number, number, number];
@@ -7,18 +7,29 @@ export type Padding = readonly [number, number, number, number];
 export interface ConvOptions {
   stride?: number;
   padding?: Padding;
+  residual?: tf.Tensor4D;
 }
 
 /**
- * Convolution. x [images, height, width, in], filter [kernelHeight, kernelWidth, in, out], bias [out]
+ * Convolution. x [images, height, width, in], filter [kernelHeight, kernelWidth, in, out], bias [out], residual like the result, added to it
  * -> [images, ⌊(height + top + bottom − kernelHeight) / stride⌋ + 1, …, out].
  */
-export function conv2d(x: tf.Tensor4D, filter: tf.Tensor, bias?: tf.Tensor, { stride = 1, padding = [0, 0, 0, 0] }: ConvOptions = {}): tf.Tensor4D {
+export function conv2d(x: tf.Tensor4D, filter: tf.Tensor, bias?: tf.Tensor, { stride = 1, padding = [0, 0, 0, 0], residual }: ConvOptions = {}): tf.Tensor4D {
   if (x.rank !== 4 || filter.rank !== 4 || x.shape[3] !== filter.shape[2] || (bias && (bias.rank !== 1 || bias.shape[0] !== filter.shape[3]))) {
     shapeError('conv2d', 'x [images, height, width, in], filter [kernelHeight, kernelWidth, in, out] and bias [out]', { x, filter, bias });
   }
-  return run('DreamConv2D', { x, filter, bias }, { stride, padding }) as tf.Tensor4D;
+  if (residual && !tf.util.arraysEqual(residual.shape, outputShape(x.shape, filter.shape, stride, padding))) {
+    shapeError('conv2d', `a residual [${outputShape(x.shape, filter.shape, stride, padding).join(', ')}]`, { x, filter, residual });
+  }
+  return run('DreamConv2D', { x, filter, bias, residual }, { stride, padding }) as tf.Tensor4D;
 }
+
+const outputShape = ([images, height, width]: number[], [kh, kw, , out]: number[], stride: number, [top, bottom, left, right]: Padding): number[] => [
+  images,
+  Math.floor((height + top + bottom - kh) / stride) + 1,
+  Math.floor((width + left + right - kw) / stride) + 1,
+  out,
+];
 
 // Padded by hand: some backends convolve with 'valid' and 'same' only.
 const pad = (x: tf.Tensor4D, [top, bottom, left, right]: Padding): tf.Tensor4D =>
@@ -33,22 +44,25 @@ const paddedShape = ([images, height, width, channels]: number[], [top, bottom, 
 
 const stock = (stride: number) => ({ strides: [stride, stride], pad: 'valid', dataFormat: 'NHWC', dilations: [1, 1], dimRoundingMode: null });
 
-defineKernel('DreamConv2D', ({ x, filter, bias }, { stride, padding }) => {
-  const y = tf.conv2d(pad(x, padding), filter as tf.Tensor4D, stride, 'valid');
-  return bias ? y.add(bias) : y;
+defineKernel('DreamConv2D', ({ x, filter, bias, residual }, { stride, padding }) => {
+  const y: tf.Tensor = tf.conv2d(pad(x, padding), filter as tf.Tensor4D, stride, 'valid');
+  const biased = bias ? y.add(bias) : y;
+  return residual ? biased.add(residual) : biased;
 });
 
 defineGradient('DreamConv2D', { inputs: ['x', 'filter'] }, (dy, [x, filter], { stride, padding }) => ({
-  x: () => run('DreamConv2DGradInput', { dy, filter }, { stride, padding, inputShape: x.shape }) as tf.Tensor,
+  x: adding((soFar) => run('DreamConv2DGradInput', { dy, filter, soFar }, { stride, padding, inputShape: x.shape }) as tf.Tensor),
   filter: () => run('DreamConv2DGradFilter', { x, dy }, { stride, padding, filterShape: filter.shape }) as tf.Tensor,
   bias: () => asRows(dy).sum(0),
+  residual: () => dy.clone(),
 }));
 
-defineKernel('DreamConv2DGradInput', ({ dy, filter }, { stride, padding, inputShape }) => {
+defineKernel('DreamConv2DGradInput', ({ dy, filter, soFar }, { stride, padding, inputShape }) => {
   const attributes = { ...stock(stride), inputShape: paddedShape(inputShape, padding) };
   const padded = tf.engine().runKernel('Conv2DBackpropInput', { dy, filter }, attributes as unknown as tf.NamedAttrMap) as tf.Tensor4D;
   const [top, , left] = padding;
-  return padded.slice([0, top, left, 0], inputShape);
+  const dx = padded.slice([0, top, left, 0], inputShape);
+  return soFar ? soFar.add(dx) : dx;
 });
 
 defineKernel('DreamConv2DGradFilter', ({ x, dy }, { stride, padding, filterShape }) => {

@@ -18,19 +18,129 @@ export function defineKernel(name: string, composition: Composition): void {
 /** The names of all kernels declared here. */
 export const kernelNames = (): string[] => [...compositions.keys()];
 
-/** Runs a declared kernel on the current backend, by its composition where the backend has none. Missing optional inputs are left out. */
-export function run(name: string, inputs: Record<string, tf.Tensor | undefined>, attributes: Attributes = {}): tf.Tensor | tf.Tensor[] {
-  const backend = tf.getBackend();
-  if (backend !== checked.backend) checked = { backend, names: new Set() };
-  if (!checked.names.has(name)) {
-    if (!tf.getKernel(name, backend)) registerComposed(name, backend);
-    checked.names.add(name);
-  }
-  return tf.engine().runKernel(name, present(inputs) as tf.NamedTensorMap, attributes as tf.NamedAttrMap) as tf.Tensor | tf.Tensor[];
+interface Recorder {
+  /** Ids of the tensors that depend on what gradients are asked for. */
+  reached: Set<number>;
+  /** How much of the tape has been looked at. */
+  seen: number;
+}
+let recorder: Recorder | undefined;
+
+/**
+ * Until the returned function is called, only operations that depend on `asked` are recorded, and only those save anything: a frozen encoder
+ * in front of what trains costs no more than without gradients.
+ */
+export function recordOnly(asked: ReadonlySet<number>): () => void {
+  const before = recorder;
+  recorder = { reached: new Set(asked), seen: 0 };
+  return () => {
+    recorder = before;
+  };
 }
 
-/** Kernels known to be registered for the backend in use. */
-let checked = { backend: '', names: new Set<string>() };
+/** Whether any input depends on what is asked for; stock operations recorded meanwhile are followed first. */
+function depends({ reached, seen }: Recorder, tape: Tape, inputs: Inputs): boolean {
+  for (; seen < tape.length; seen++) {
+    const node = tape[seen];
+    for (const name in node.inputs) {
+      if (!reached.has(node.inputs[name].id)) continue;
+      for (const { id } of node.outputs) reached.add(id);
+      break;
+    }
+  }
+  recorder!.seen = seen;
+  for (const name in inputs) if (reached.has(inputs[name].id)) return true;
+  return false;
+}
+
+type Tape = NonNullable<ReturnType<typeof tf.engine>['state']['activeTape']>;
+
+/**
+ * Runs a declared kernel on the current backend, by its composition where the backend has none. Missing optional inputs are left out.
+ * It is recorded for gradients here and not by tfjs, whose way of saving tensors costs as much as a small kernel.
+ */
+export function run(name: string, inputs: Record<string, tf.Tensor | undefined>, attributes: Attributes = {}): tf.Tensor | tf.Tensor[] {
+  const engine = tf.engine();
+  const { state, backend } = engine;
+  const given = present(inputs);
+  const gradient = gradients.get(name);
+  const tape = state.gradientDepth > 0 && state.kernelDepth === 0 && gradient ? state.activeTape! : undefined;
+  const isRecorded = tape !== undefined && (!recorder || depends(recorder, tape, given));
+  const profile = state.profiling ? startProfile(name, given) : undefined;
+
+  const kernel = kernelOf(name);
+  let outputs: tf.Tensor[];
+  let isList: boolean;
+  running = name;
+  state.kernelDepth++; // what a composition runs is not recorded
+  try {
+    const made = kernel({ inputs: given as unknown as tf.NamedTensorInfoMap, attrs: attributes as unknown as tf.NamedAttrMap, backend });
+    isList = Array.isArray(made);
+    outputs = (isList ? (made as tf.TensorInfo[]) : [made as tf.TensorInfo]).map((info) => (info instanceof tf.Tensor ? info : engine.makeTensorFromTensorInfo(info)));
+    if (isRecorded) {
+      const saved = gradient!.saves(given, outputs).map(keepAlias);
+      tape.push({
+        id: state.nextTapeNodeId++,
+        kernelName: name,
+        inputs: given as tf.NamedTensorMap,
+        outputs,
+        saved,
+        gradient: (dys: tf.Tensor[]) => gradient!.compute(dys, saved, attributes) as ReturnType<NonNullable<Tape[number]['gradient']>>,
+      });
+    }
+  } finally {
+    state.kernelDepth--;
+    running = undefined;
+  }
+  profile?.(outputs);
+  return isList ? outputs : outputs[0];
+}
+
+/** The kernel that is running now, for those who watch tensors being made. */
+export const runningKernel = (): string | undefined => running;
+let running: string | undefined;
+
+/** Another handle to the same values that no scope disposes. */
+function keepAlias(tensor: tf.Tensor): tf.Tensor {
+  const engine = tf.engine();
+  const alias = engine.makeTensorFromTensorInfo({ dataId: tensor.dataId, shape: tensor.shape, dtype: tensor.dtype });
+  engine.backend.incRef(tensor.dataId);
+  return tf.keep(alias);
+}
+
+/** Adds the kernel to what `tf.profile` reports. */
+function startProfile(name: string, inputs: Inputs): (outputs: readonly tf.Tensor[]) => void {
+  const { state } = tf.engine();
+  const { numBytes, numTensors } = state;
+  return (outputs) => {
+    state.activeProfile.kernels.push({
+      name,
+      bytesAdded: state.numBytes - numBytes,
+      totalBytesSnapshot: state.numBytes,
+      tensorsAdded: state.numTensors - numTensors,
+      totalTensorsSnapshot: state.numTensors,
+      inputShapes: Object.values(inputs).map(({ shape }) => shape),
+      outputShapes: outputs.map(({ shape }) => shape),
+      kernelTimeMs: 0,
+      extraInfo: '',
+    });
+  };
+}
+
+/** The kernels found for the backend in use. */
+let found = { backend: '', kernels: new Map<string, tf.KernelFunc>() };
+
+function kernelOf(name: string): tf.KernelFunc {
+  const backend = tf.getBackend();
+  if (backend !== found.backend) found = { backend, kernels: new Map() };
+  let kernel = found.kernels.get(name);
+  if (!kernel) {
+    if (!tf.getKernel(name, backend)) registerComposed(name, backend);
+    kernel = tf.getKernel(name, backend).kernelFunc;
+    found.kernels.set(name, kernel);
+  }
+  return kernel;
+}
 
 function registerComposed(name: string, backendName: string): void {
   const composition = compositions.get(name);
@@ -42,12 +152,8 @@ function registerComposed(name: string, backendName: string): void {
   });
 }
 
-/**
- * The inputs that were given, as an array with names and no elements: tfjs saves a varying number of inputs for the backward pass
- * (`saveAllInputs`) only when they come in an array, and both it and the kernels read them by name.
- */
 function present(inputs: Record<string, tf.Tensor | undefined>): Inputs {
-  const given = [] as unknown as Inputs;
+  const given: Inputs = {};
   for (const name in inputs) {
     const tensor = inputs[name];
     if (tensor !== undefined) given[name] = tensor;
@@ -55,18 +161,47 @@ function present(inputs: Record<string, tf.Tensor | undefined>): Inputs {
   return given;
 }
 
-type Gradient = (dy: tf.Tensor, saved: tf.Tensor[], attributes: any) => Record<string, () => tf.Tensor>;
+/**
+ * The gradient of one input. One that `adds` takes the sum of the input's gradients so far and returns the sum with its own, in one kernel
+ * instead of two.
+ */
+export interface InputGradient {
+  (soFar?: tf.Tensor): tf.Tensor;
+  adds?: boolean;
+}
+
+/** Marks a gradient as one that takes the sum so far. */
+export const adding = (gradient: (soFar: tf.Tensor | undefined) => tf.Tensor): InputGradient => Object.assign((soFar?: tf.Tensor) => gradient(soFar), { adds: true });
+
+interface GradientDefinition {
+  /** What the backward pass will need. */
+  saves(inputs: Inputs, outputs: readonly tf.Tensor[]): tf.Tensor[];
+  compute(dys: readonly tf.Tensor[], saved: readonly tf.Tensor[], attributes: Attributes): Record<string, InputGradient>;
+}
+const gradients = new Map<string, GradientDefinition>();
+
+/** Registers a gradient for an operation with several results that are all differentiated. `dys` lacks those that the loss does not depend on. */
+export function defineGradients(
+  kernelName: string,
+  saves: GradientDefinition['saves'],
+  gradient: (dys: readonly (tf.Tensor | undefined)[], saved: any, attributes: any) => Record<string, InputGradient>,
+): void {
+  gradients.set(kernelName, { saves, compute: gradient });
+}
 
 /**
- * Registers a gradient as one closure for each input; tfjs calls only those on the way to the variables asked for. `dy` belongs to the
+ * Registers a gradient as one closure for each input; only those on the way to the variables asked for are called. `dy` belongs to the
  * first output: the others are statistics that the backward pass needs, and nothing is differentiated through them.
  */
-export function defineGradient(kernelName: string, saves: { inputs?: string[] | 'all'; outputs?: boolean[] }, gradient: Gradient): void {
-  tf.registerGradient({
-    kernelName,
-    ...(saves.inputs === 'all' ? { saveAllInputs: true } : { inputsToSave: saves.inputs ?? [] }),
-    outputsToSave: saves.outputs ?? [],
-    gradFunc: (dy, saved, attrs) => gradient(Array.isArray(dy) ? dy[0] : dy, saved, attrs) as ReturnType<tf.GradFunc>,
+export function defineGradient(
+  kernelName: string,
+  saves: { inputs?: string[] | 'all'; outputs?: boolean[] },
+  gradient: (dy: tf.Tensor, saved: tf.Tensor[], attributes: any) => Record<string, InputGradient>,
+): void {
+  const { inputs: names = [], outputs: flags = [] } = saves;
+  gradients.set(kernelName, {
+    saves: (inputs, outputs) => [...(names === 'all' ? Object.values(inputs) : names.map((name) => inputs[name])), ...outputs.filter((_, i) => flags[i])],
+    compute: (dys, saved, attributes) => gradient(dys[0], saved as tf.Tensor[], attributes),
   });
 }
 
@@ -75,7 +210,7 @@ const untaken = new Set<tf.Tensor>();
 
 /**
  * Several gradients from one kernel call. The first closure runs it; the results of the others wait, kept out of tfjs' scopes, until
- * their closures take them. `valueAndGrads` disposes what nobody took.
+ * their closures take them. `disposeUntaken` disposes what nobody took.
  */
 export function shared(names: readonly string[], compute: () => tf.Tensor[]): Record<string, () => tf.Tensor> {
   let results: tf.Tensor[] | undefined;
@@ -94,7 +229,7 @@ export function shared(names: readonly string[], compute: () => tf.Tensor[]): Re
 }
 
 export function disposeUntaken(): void {
-  tf.dispose([...untaken]);
+  for (const tensor of untaken) tensor.dispose();
   untaken.clear();
 }
 

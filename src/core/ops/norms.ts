@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { asRows, defineGradient, defineKernel, run, rowCount, shapeError, shared } from './kernel.js';
+import { adding, asRows, defineGradient, defineKernel, run, rowCount, shapeError, shared } from './kernel.js';
 
 /** Root-mean-square normalisation (Zhang and Sennrich 2019): `x / sqrt(mean(x²) + eps) · weight` over the last axis. */
 export function rmsNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor, eps: number): T {
@@ -24,14 +24,17 @@ defineKernel('DreamRMSNorm', ({ x, weight }, { eps }) => {
 });
 
 defineGradient('DreamRMSNorm', { inputs: ['x', 'weight'], outputs: [false, true] }, (dy, [x, weight, rstd]) => ({
-  x: () => run('DreamRMSNormGradInput', { x, weight, rstd, dy }) as tf.Tensor,
+  x: adding((soFar) => run('DreamRMSNormGradInput', { x, weight, rstd, dy, soFar }) as tf.Tensor),
   weight: () => run('DreamRMSNormGradWeight', { x, rstd, dy }) as tf.Tensor,
 }));
 
-defineKernel('DreamRMSNormGradInput', ({ x, weight, rstd, dy }) => {
+/** A gradient and, if there is one, the sum it is added to. */
+const plus = (gradient: tf.Tensor, soFar: tf.Tensor | undefined): tf.Tensor => (soFar ? soFar.add(gradient) : gradient);
+
+defineKernel('DreamRMSNormGradInput', ({ x, weight, rstd, dy, soFar }) => {
   const normed = asRows(x).mul(column(rstd));
   const g = asRows(dy).mul(weight);
-  return g.sub(normed.mul(g.mul(normed).mean(1, true))).mul(column(rstd)).reshape(x.shape);
+  return plus(g.sub(normed.mul(g.mul(normed).mean(1, true))).mul(column(rstd)).reshape(x.shape), soFar);
 });
 
 defineKernel('DreamRMSNormGradWeight', ({ x, rstd, dy }) => asRows(x).mul(column(rstd)).mul(asRows(dy)).sum(0));
@@ -54,14 +57,14 @@ defineKernel('DreamLayerNorm', ({ x, weight, bias }, { eps }) => {
 });
 
 defineGradient('DreamLayerNorm', { inputs: ['x', 'weight'], outputs: [false, true, true] }, (dy, [x, weight, mean, rstd]) => ({
-  x: () => run('DreamLayerNormGradInput', { x, weight, mean, rstd, dy }) as tf.Tensor,
+  x: adding((soFar) => run('DreamLayerNormGradInput', { x, weight, mean, rstd, dy, soFar }) as tf.Tensor),
   ...shared(['weight', 'bias'], () => run('DreamLayerNormGradParams', { x, mean, rstd, dy }) as tf.Tensor[]),
 }));
 
-defineKernel('DreamLayerNormGradInput', ({ x, weight, mean, rstd, dy }) => {
+defineKernel('DreamLayerNormGradInput', ({ x, weight, mean, rstd, dy, soFar }) => {
   const normed = asRows(x).sub(column(mean)).mul(column(rstd));
   const g = asRows(dy).mul(weight);
-  return g.sub(g.mean(1, true)).sub(normed.mul(g.mul(normed).mean(1, true))).mul(column(rstd)).reshape(x.shape);
+  return plus(g.sub(g.mean(1, true)).sub(normed.mul(g.mul(normed).mean(1, true))).mul(column(rstd)).reshape(x.shape), soFar);
 });
 
 defineKernel('DreamLayerNormGradParams', ({ x, mean, rstd, dy }) => {
@@ -103,7 +106,7 @@ defineKernel('DreamGroupNorm', ({ x, weight, bias }, { groups, eps, silu }) => {
 defineGradient('DreamGroupNorm', { inputs: ['x', 'weight', 'bias'], outputs: [false, true, true] }, (dy, [x, weight, bias, mean, rstd], attributes) => {
   const inputs = { x, weight, bias, mean, rstd, dy };
   return {
-    x: () => run('DreamGroupNormGradInput', inputs, attributes) as tf.Tensor,
+    x: adding((soFar) => run('DreamGroupNormGradInput', { ...inputs, soFar }, attributes) as tf.Tensor),
     ...shared(['weight', 'bias'], () => run('DreamGroupNormGradParams', inputs, attributes) as tf.Tensor[]),
   };
 });
@@ -122,7 +125,7 @@ defineKernel('DreamGroupNormGradInput', (inputs, { groups, silu }) => {
   const g = byGroup(dAffine.mul(inputs.weight), groups);
   const n = byGroup(normed, groups);
   const dx = g.sub(g.mean([1, 3], true)).sub(n.mul(g.mul(n).mean([1, 3], true))).mul(perGroup(inputs.rstd));
-  return dx.reshape(inputs.x.shape);
+  return plus(dx.reshape(inputs.x.shape), inputs.soFar);
 });
 
 defineKernel('DreamGroupNormGradParams', (inputs, { groups, silu }) => {

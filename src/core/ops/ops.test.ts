@@ -33,6 +33,20 @@ const bias = (batch: number, tokens: number, keys: number) =>
 const cases: Record<string, Case> = {
   linear: { inputs: { x: [2, 3, 5], w: [4, 5], b: [4] }, run: ({ x, w, b }) => ops.linear(x, w, b) },
   'linear without bias': { inputs: { x: [3, 5], w: [4, 5] }, run: ({ x, w }) => ops.linear(x, w) },
+  'linear with a residual': { inputs: { x: [2, 3, 5], w: [4, 5], b: [4], r: [2, 3, 4] }, run: ({ x, w, b, r }) => ops.linear(x, w, b, r) },
+  'linear, whose input goes on as the residual': { inputs: { x: [2, 3, 5], w: [5, 5] }, run: ({ x, w }) => ops.linear(x, w, undefined, x) },
+  linears: {
+    inputs: { x: [2, 3, 5], a: [4, 5], b: [4, 5], c: [2, 5], bias: [4] },
+    run: ({ x, a, b, c, bias }) => tf.concat([...ops.linears(x, [{ weight: a }, { weight: b, bias }, { weight: c }]), x], 2),
+  },
+  'linears, of which one is used': { inputs: { x: [3, 5], a: [4, 5], b: [2, 5] }, run: ({ x, a, b }) => ops.linears(x, [{ weight: a }, { weight: b }])[1].add(a.sum().mul(0)) },
+  'a residual stream through norms': {
+    inputs: { x: [2, 3, 6], w: [6], b: [6], m: [6, 6] },
+    run: ({ x, w, b, m }) => {
+      const h = ops.linear(ops.rmsNorm(x, w, 0.01), m, undefined, x);
+      return ops.linear(ops.layerNorm(h, w, b, 0.01), m, b, h);
+    },
+  },
   'embedding with a repeated id': { inputs: { table: [5, 3] }, run: ({ table }) => ops.embedding(table, ids([4, 1, 1, 0], [2, 2])) },
   rmsNorm: { inputs: { x: [2, 3, 7], w: [7] }, run: ({ x, w }) => ops.rmsNorm(x, w, 0.01) },
   layerNorm: { inputs: { x: [2, 3, 7], w: [7], b: [7] }, run: ({ x, w, b }) => ops.layerNorm(x, w, b, 0.01) },
@@ -42,6 +56,13 @@ const cases: Record<string, Case> = {
   'rope with positions for each sequence': { inputs: { x: [2, 3, 8] }, run: ({ x }) => ops.rope(x, ...angles(2, 3, 4), 2) },
   attention: { inputs: qkv(2, 3, 4, 2, 2, 3), run: ({ q, k, v }) => ops.attention(q, k, v, { numHeads: 2 }) },
   'causal attention with a cache': { inputs: qkv(2, 3, 5, 2, 2, 3), run: ({ q, k, v }) => ops.attention(q, k, v, { numHeads: 2, causal: true }) },
+  'attention with rope': {
+    inputs: qkv(2, 3, 3, 4, 2, 4),
+    run: ({ q, k, v }) => {
+      const [cos, sin] = angles(2, 3, 4);
+      return ops.attention(q, k, v, { numHeads: 4, numKvHeads: 2, causal: true, bias: bias(2, 1, 3), rope: { cos, sin } });
+    },
+  },
   'grouped-query causal attention with a bias': {
     inputs: qkv(2, 4, 4, 4, 2, 3),
     run: ({ q, k, v }) => ops.attention(q, k, v, { numHeads: 4, numKvHeads: 2, causal: true, bias: bias(2, 4, 4) }),
@@ -59,6 +80,10 @@ const cases: Record<string, Case> = {
   'conv2d, 3×3, stride 1': { inputs: { x: [2, 5, 4, 2], w: [3, 3, 2, 3], b: [3] }, run: ({ x, w, b }) => ops.conv2d(x, w, b, { padding: [1, 1, 1, 1] }) },
   'conv2d, 3×3, stride 2, padded below and right': { inputs: { x: [2, 5, 6, 2], w: [3, 3, 2, 3] }, run: ({ x, w }) => ops.conv2d(x, w, undefined, { stride: 2, padding: [0, 1, 0, 1] }) },
   'conv2d, patches': { inputs: { x: [2, 4, 6, 3], w: [2, 2, 3, 4], b: [4] }, run: ({ x, w, b }) => ops.conv2d(x, w, b, { stride: 2 }) },
+  'conv2d with a residual, of an image used twice': {
+    inputs: { x: [2, 5, 4, 3], w: [3, 3, 3, 3], b: [3], g: [3] },
+    run: ({ x, w, b, g }) => ops.conv2d(ops.groupNorm(x, g, b, 3, 0.01, true), w, b, { padding: [1, 1, 1, 1], residual: x }).add(ops.conv2d(x, w, undefined, { padding: [1, 1, 1, 1] })),
+  },
   'conv2d, 1×1': { inputs: { x: [2, 3, 3, 3], w: [1, 1, 3, 4], b: [4] }, run: ({ x, w, b }) => ops.conv2d(x, w, b) },
   'upsampleNearest by two': { inputs: { x: [2, 2, 3, 2] }, run: ({ x }) => ops.upsampleNearest(x, 4, 6) },
   'upsampleNearest to an odd size': { inputs: { x: [2, 2, 3, 2] }, run: ({ x }) => ops.upsampleNearest(x, 3, 5) },

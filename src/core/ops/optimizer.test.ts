@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs';
-import { adamw, clipByGlobalNorm, registerAdamW, type Moments } from './index.js';
+import { adamw, clipFactor, globalNorm, registerAdamW, type Moments } from './index.js';
 
 const options = { learningRate: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, step: 1 };
 const close = (found: tf.Tensor, expected: number[]) => found.dataSync().forEach((x, i) => assert.ok(Math.abs(x - expected[i]) < 1e-5, `${x} for ${expected[i]}`));
@@ -22,6 +22,15 @@ describe('adamw', () => {
     close(p, [2 * (1 - 0.1 * 0.5)]);
   });
 
+  test('takes gradients times a scale', () => {
+    const [p, q] = [tf.variable(tf.tensor1d([1, 2])), tf.variable(tf.tensor1d([1, 2]))];
+    const [moments, others] = [momentsOf(p), momentsOf(q)];
+    adamw([p], [tf.tensor1d([0.5, -2])], [moments], { ...options, eps: 1, gradientScale: 0.25 });
+    adamw([q], [tf.tensor1d([0.125, -0.5])], [others], { ...options, eps: 1 });
+    assert.deepEqual(p.dataSync(), q.dataSync());
+    assert.deepEqual(moments.second.dataSync(), others.second.dataSync());
+  });
+
   test('refuses a gradient of another shape', () => {
     const p = tf.variable(tf.zeros([2, 3]));
     assert.throws(() => adamw([p], [tf.zeros([3, 2])], [momentsOf(p)], options), /parameter 0 to be \[2,3\], found \[3,2\]/);
@@ -37,22 +46,16 @@ describe('adamw', () => {
   });
 });
 
-describe('clipByGlobalNorm', () => {
+describe('clipping', () => {
   before(() => tf.setBackend('cpu'));
 
-  test('scales all gradients by one factor and returns the norm before', () => {
-    const grads = new Map<string, tf.Tensor>([['a', tf.tensor1d([3, 0])], ['b', tf.tensor2d([[4]])]]);
-    const tensors = tf.memory().numTensors;
-    const norm = clipByGlobalNorm(grads, 1);
-    assert.equal(tf.memory().numTensors, tensors + 1);
-    close(norm, [5]);
-    close(grads.get('a')!, [0.6, 0]);
-    close(grads.get('b')!, [0.8]);
+  test('measures all gradients as one vector', () => {
+    close(globalNorm([tf.tensor1d([3, 0]), tf.tensor2d([[4]])]), [5]);
   });
 
-  test('leaves small gradients as they are', () => {
-    const grads = new Map<string, tf.Tensor>([['a', tf.tensor1d([0.3, 0.4])]]);
-    close(clipByGlobalNorm(grads, 1), [0.5]);
-    assert.deepEqual(grads.get('a')!.dataSync(), Float32Array.of(0.3, 0.4));
+  test('brings a large norm to the most allowed and leaves a small one', () => {
+    assert.ok(Math.abs(clipFactor(5, 1) - 0.2) < 1e-6);
+    assert.equal(clipFactor(0.5, 1), 1);
+    assert.equal(clipFactor(0.5, Infinity), 1);
   });
 });

@@ -15,6 +15,8 @@ export interface AdamWOptions {
   weightDecay: number;
   /** Number of this step, from 1. */
   step: number;
+  /** What gradients are multiplied by first, such as `clipFactor`. Default 1. */
+  gradientScale?: number;
 }
 
 export type AdamW = (parameters: readonly tf.Variable[], gradients: readonly tf.Tensor[], moments: readonly Moments[], options: AdamWOptions) => void;
@@ -45,12 +47,12 @@ export const adamw: AdamW = (parameters, gradients, moments, options) => {
   (implementations.get(tf.getBackend()) ?? composedAdamW)(parameters, gradients, moments, options);
 };
 
-const composedAdamW: AdamW = (parameters, gradients, moments, { learningRate, beta1, beta2, eps, weightDecay, step }) => {
+const composedAdamW: AdamW = (parameters, gradients, moments, { learningRate, beta1, beta2, eps, weightDecay, step, gradientScale = 1 }) => {
   const correction1 = 1 - beta1 ** step;
   const correction2 = 1 - beta2 ** step;
   parameters.forEach((parameter, i) => {
     tf.tidy(() => {
-      const gradient = gradients[i];
+      const gradient = gradientScale === 1 ? gradients[i] : gradients[i].mul(gradientScale);
       const first = moments[i].first.mul(beta1).add(gradient.mul(1 - beta1));
       const second = moments[i].second.mul(beta2).add(gradient.square().mul(1 - beta2));
       moments[i].first.assign(first);
@@ -71,17 +73,5 @@ export function globalNorm(tensors: Iterable<tf.Tensor>): tf.Scalar {
   return tf.tidy(() => tf.addN([...tensors].map(sumOfSquares)).sqrt());
 }
 
-/**
- * Scales the gradients so that their global norm is at most `maxNorm`, by `min(1, maxNorm / (norm + 1e-6))` as `clip_grad_norm_` of PyTorch.
- * The map then holds the scaled tensors; the given ones are disposed. Returns the norm before; the caller disposes it.
- */
-export function clipByGlobalNorm(gradients: Map<string, tf.Tensor>, maxNorm: number): tf.Scalar {
-  const norm = globalNorm(gradients.values());
-  const factor = tf.tidy(() => tf.minimum(1, tf.div(maxNorm, norm.add(1e-6))));
-  for (const [key, gradient] of gradients) {
-    gradients.set(key, gradient.mul(factor));
-    gradient.dispose();
-  }
-  factor.dispose();
-  return norm;
-}
+/** What brings gradients of the global norm `norm` to at most `maxNorm`: `min(1, maxNorm / (norm + 1e-6))`, as `clip_grad_norm_` of PyTorch has it. */
+export const clipFactor = (norm: number, maxNorm: number): number => Math.min(1, Math.fround(maxNorm / (norm + 1e-6)));

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { MalformedRecord } from './intake.js';
 import { openTar } from './tar.js';
 import { openZip } from './zip.js';
 
@@ -10,10 +11,11 @@ export interface Archive {
   close(): void;
 }
 
-export function openArchive(path: string): Archive {
+/** `onDamage` hears of a damaged tar, of which the files before the damage can be read; without it that is an error. */
+export function openArchive(path: string, onDamage?: (problem: MalformedRecord) => void): Archive {
   if (!existsSync(path)) throw new Error(`${path} does not exist. Expected a folder, a .tar or a .zip.`);
   if (statSync(path).isDirectory()) return openFolder(path);
-  if (path.endsWith('.tar')) return openTar(path);
+  if (path.endsWith('.tar')) return openTar(path, onDamage);
   if (path.endsWith('.zip')) return openZip(path);
   throw new Error(`${path}: expected a folder, a .tar or a .zip.`);
 }
@@ -42,7 +44,7 @@ export function readReference(reference: string): Uint8Array {
   if (at < 0) return readFileSync(reference);
   const path = reference.slice(0, at);
   let archive = open.get(path);
-  if (!archive) open.set(path, (archive = openArchive(path)));
+  if (!archive) open.set(path, (archive = openArchive(path, () => {}))); // its damage was told when its records were listed
   return archive.read(reference.slice(at + 2));
 }
 

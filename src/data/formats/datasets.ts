@@ -3,12 +3,13 @@ import { dirname, join } from 'node:path';
 import { mmbench, type BenchmarkOptions } from '../benchmarks.js';
 import { pairAt, references } from '../captions.js';
 import { documentAt } from '../documents.js';
+import { readImage } from '../images.js';
 import { conversationAt, instructInterleavedAt } from '../instructions.js';
 import type { TrainingRecord } from '../samples.js';
 import type { ImageRef, Question } from '../types.js';
 import { openArchive, referenceTo } from './archive.js';
 import { readCoco, writeCoco } from './coco.js';
-import { Intake, type ResolvePicture } from './intake.js';
+import { Intake, MalformedRecord, type ResolvePicture } from './intake.js';
 import { readLlava, writeLlava } from './llava.js';
 import { readMmbenchTsv, writeMmbenchTsv } from './mmbench-tsv.js';
 import { readInstructMmc4, readMmc4, writeMmc4 } from './mmc4.js';
@@ -48,6 +49,36 @@ export async function* readDataset({ format, file, images }: DatasetFiles, intak
     case 'mmbench':
       return yield* await readMmbenchTsv(file, intake);
   }
+}
+
+/**
+ * Records of a data set, those left out of which a picture cannot be decoded: that counts as a malformed record. `onPicture` is called for each that can.
+ * Without `decodePictures` it is `readDataset`.
+ */
+export async function* readChecked(
+  files: DatasetFiles, intake: Intake, { decodePictures, onPicture }: { decodePictures: boolean; onPicture?: () => void },
+): AsyncGenerator<TrainingRecord | Question> {
+  let count = 0;
+  for await (const record of readDataset(files, intake)) {
+    count++;
+    const broken = decodePictures ? await firstBrokenPicture(record, onPicture) : undefined;
+    if (broken === undefined) yield record;
+    else intake.recant(new MalformedRecord({ file: files.file, member: `record ${count}` }, broken));
+  }
+  if (decodePictures) intake.finish(); // the reader's own verdict came before its last record was looked at
+}
+
+/** Why the first picture that cannot be decoded cannot. */
+async function firstBrokenPicture(record: TrainingRecord | Question, onPicture?: () => void): Promise<string | undefined> {
+  for (const ref of picturesOf(record)) {
+    try {
+      await readImage(ref);
+      onPicture?.();
+    } catch (error) {
+      return (error as Error).message;
+    }
+  }
+  return undefined;
 }
 
 /**

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -184,9 +184,40 @@ describe('a malformed record', () => {
     const intake = new Intake({ skipUpTo: 0.5 });
     assert.deepEqual([...readWebdataset([shardFile], intake)].map(({ caption }) => caption), ['a cat']);
     truncateSync(shardFile, 1100);
-    assert.throws(() => [...readWebdataset([shardFile])], /s\.tar is cut off/);
+    assert.throws(() => [...readWebdataset([shardFile])], /s\.tar \(byte 1024\): the archive is cut off/);
     const noise = write('noise.tar', new Uint8Array(2048).fill(65));
-    assert.throws(() => [...readWebdataset([noise])], /noise\.tar is not a tar/);
+    assert.throws(() => [...readWebdataset([noise])], /noise\.tar \(byte 0\): not a tar, or damaged/);
+  });
+
+  test('is what a damaged archive ends with: the records before it are read, and it is counted', async () => {
+    const shards = await writeDataset('webdataset', join(folder, 'cut-shard'), options);
+    truncateSync(join(shards.file, '00000.tar'), Math.floor(statSync(join(shards.file, '00000.tar')).size / 2));
+    const jsonl = await writeDataset('mmc4', join(folder, 'cut-gz'), options);
+    const zipped = gzipSync(readFileSync(jsonl.file), { level: 0 }); // stored, so that what is there can be read up to the cut
+    const gz = write('cut.jsonl.gz', zipped.subarray(0, zipped.length / 2));
+    const llava = await writeDataset('llava', join(folder, 'cut-json'), options);
+    truncateSync(llava.file, Math.floor(statSync(llava.file).size / 2));
+    const cases: [DatasetFiles, RegExp][] = [
+      [shards, /00000\.tar \(byte \d+\): the archive is cut off/],
+      [{ ...jsonl, file: gz }, /cut\.jsonl\.gz:\d+: (cannot be unpacked|not JSON)/],
+      [llava, /llava\.json:\d+: the file ends inside the list/],
+    ];
+    for (const [files, message] of cases) {
+      await assert.rejects(collect(readDataset(files)), (error: Error) => error instanceof MalformedRecord && message.test(error.message), files.format);
+      const intake = new Intake({ skipUpTo: 0.5 });
+      const read = await collect(readDataset(files, intake));
+      assert.ok(read.length >= 4 && read.length < options.count, `${files.format}: ${read.length}`);
+      assert.ok(intake.problems.some((problem) => message.test(problem.message)));
+    }
+  });
+
+  test('of parquet: rows that cannot be unpacked are named and counted', async () => {
+    const { file } = await writeDataset('parquet', join(folder, 'spoilt-parquet'), { ...options, count: 40 });
+    const bytes = readFileSync(file);
+    bytes.fill(0xff, 4, 2000); // the first page, behind the four bytes of magic
+    writeFileSync(file, bytes);
+    await assert.rejects(collect(readParquetPairs(file)), /pairs\.parquet \(row 0\): rows 0 to 39 cannot be unpacked/);
+    await assert.rejects(collect(readParquetPairs(file, new Intake({ skipUpTo: 0.5 }))), /40 of 40 records are malformed/);
   });
 
   test('of parquet: a cut file and a table without captions are refused', async () => {

@@ -51,11 +51,27 @@ export class Intake {
     }
   }
 
+  /** Passes pieces on; one that cannot be read, and with it all that follows, is a malformed record like any other. */
+  async *whole<T>(pieces: AsyncIterable<T>): AsyncGenerator<T> {
+    try {
+      yield* pieces;
+    } catch (error) {
+      if (!(error instanceof MalformedRecord)) throw error;
+      this.reject(error);
+    }
+  }
+
   reject(problem: MalformedRecord): void {
     if (this.policy === 'stop') throw problem;
     this.problems.push(problem);
     // A bad beginning is judged only once a hundred records give a share some meaning.
     if (this.accepted + this.problems.length >= 100) this.checkShare();
+  }
+
+  /** Counts a record that was taken in as malformed after all, because of what its files hold. */
+  recant(problem: MalformedRecord): void {
+    this.accepted--;
+    this.reject(problem);
   }
 
   /** To be called at the end of the input: small inputs are judged here. */

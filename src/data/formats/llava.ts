@@ -8,7 +8,7 @@ import { jsonElements } from './text-files.js';
  * because a conversation can hold several pictures, some of them (`<dream>`) drawn by the assistant.
  */
 export async function* readLlava(file: string, resolve: ResolvePicture, intake = new Intake()): AsyncGenerator<Conversation> {
-  for await (const { text, line } of jsonElements(file)) {
+  for await (const { text, line } of intake.whole(jsonElements(file))) {
     const record = intake.take(() => parse(new Checker({ file, line }), text, resolve));
     if (record) yield record;
   }

@@ -9,7 +9,7 @@ import { lines } from './text-files.js';
  * is kept.
  */
 export async function* readMmc4(file: string, resolve: ResolvePicture, intake = new Intake()): AsyncGenerator<InterleavedDocument> {
-  for await (const { text, line } of lines(file)) {
+  for await (const { text, line } of intake.whole(lines(file))) {
     const check = new Checker({ file, line });
     const record = intake.take(() => parseDocument(check, check.object(check.json(text), 'document'), resolve, line, intake));
     if (record) yield record;
@@ -19,7 +19,7 @@ export async function* readMmc4(file: string, resolve: ResolvePicture, intake = 
 
 /** InstructMMC4: the same with the `instruction` that asks for the document. */
 export async function* readInstructMmc4(file: string, resolve: ResolvePicture, intake = new Intake()): AsyncGenerator<InstructInterleaved> {
-  for await (const { text, line } of lines(file)) {
+  for await (const { text, line } of intake.whole(lines(file))) {
     const check = new Checker({ file, line });
     const record = intake.take(() => {
       const value = check.object(check.json(text), 'document');

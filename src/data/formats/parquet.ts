@@ -3,7 +3,7 @@ import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'h
 import { compressors } from 'hyparquet-compressors';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import type { Pair } from '../types.js';
-import { Checker, Intake } from './intake.js';
+import { Checker, Intake, MalformedRecord } from './intake.js';
 
 const captionColumns = ['caption', 'TEXT', 'text'];
 
@@ -27,7 +27,12 @@ export async function* readParquetPairs(file: string, intake = new Intake(), row
   const numRows = Number(metadata.num_rows);
   for (let start = 0; start < numRows; start += rowsAtOnce) {
     // Texts come as bytes too when pictures must.
-    const rows = await parquetReadObjects({ file: buffer, metadata, columns, rowStart: start, rowEnd: Math.min(numRows, start + rowsAtOnce), compressors, utf8: false });
+    const end = Math.min(numRows, start + rowsAtOnce);
+    const rows = await parquetReadObjects({ file: buffer, metadata, columns, rowStart: start, rowEnd: end, compressors, utf8: false }).catch((error: Error) => {
+      // Rows are packed together, so none of these can be had.
+      for (let row = start; row < end; row++) intake.reject(new MalformedRecord({ file, member: `row ${row}` }, `rows ${start} to ${end - 1} cannot be unpacked: ${error.message}`));
+      return [];
+    });
     for (const [i, row] of rows.entries()) {
       const pair = intake.take((): Pair => {
         const check = new Checker({ file, member: `row ${start + i}` });

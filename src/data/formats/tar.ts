@@ -1,16 +1,24 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import type { Archive } from './archive.js';
+import { MalformedRecord } from './intake.js';
 
 const block = 512;
 
 /**
  * Opens a tar for reading single files. Only the headers are read at first, so that shards of any size can be opened. Understands ustar, and the
- * long names of GNU and PAX. An archive that ends inside a file is an error.
+ * long names of GNU and PAX. An archive that is damaged or ends inside a file is a `MalformedRecord` that names the byte: it is thrown, or given to `onDamage`,
+ * and the files before it can be read.
  */
-export function openTar(file: string): Archive {
+export function openTar(file: string, onDamage?: (problem: MalformedRecord) => void): Archive {
   const descriptor = openSync(file, 'r');
   try {
-    const files = scan(file, descriptor);
+    const files = new Map<string, Entry>();
+    try {
+      scan(file, descriptor, files);
+    } catch (error) {
+      if (!onDamage || !(error instanceof MalformedRecord)) throw error;
+      onDamage(error);
+    }
     return {
       names: [...files.keys()],
       read(name) {
@@ -36,9 +44,14 @@ function readAt(descriptor: number, position: number, length: number): Buffer {
   return bytes;
 }
 
-function scan(file: string, descriptor: number): Map<string, { offset: number; size: number }> {
+interface Entry {
+  offset: number;
+  size: number;
+}
+
+/** Fills `files` with what lies in the archive. */
+function scan(file: string, descriptor: number, files: Map<string, Entry>): void {
   const { size: fileSize } = fstatSync(descriptor);
-  const files = new Map<string, { offset: number; size: number }>();
   let longName: string | undefined;
   let position = 0;
   let hasEnd = false;
@@ -52,7 +65,7 @@ function scan(file: string, descriptor: number): Map<string, { offset: number; s
     const size = sizeOf(header);
     const offset = position + block;
     const padded = Math.ceil(size / block) * block;
-    if (offset + size > fileSize) throw new Error(`${file} is cut off: ${fileSize} bytes, but a file at ${position} needs ${offset + size}.`);
+    if (offset + size > fileSize) throw damaged(file, position, `the archive is cut off: it has ${fileSize} bytes, and the file that begins here needs ${offset + size}`);
     const kind = String.fromCharCode(header[156]);
     if (kind === 'L') longName = text(readAt(descriptor, offset, size));
     else if (kind === 'x') longName = paxPath(readAt(descriptor, offset, size).toString('utf8')) ?? longName;
@@ -64,9 +77,10 @@ function scan(file: string, descriptor: number): Map<string, { offset: number; s
     }
     position = offset + padded;
   }
-  if (!hasEnd) throw new Error(`${file} is cut off: the two empty blocks that end a tar are missing.`);
-  return files;
+  if (!hasEnd) throw damaged(file, position, 'the archive is cut off: the two empty blocks that end a tar are missing');
 }
+
+const damaged = (file: string, position: number, reason: string) => new MalformedRecord({ file, member: `byte ${position}` }, reason);
 
 function checkHeader(file: string, header: Buffer, position: number): void {
   const stored = parseInt(text(header.subarray(148, 156)).trim(), 8);
@@ -74,7 +88,7 @@ function checkHeader(file: string, header: Buffer, position: number): void {
   header.forEach((byte, i) => {
     if (i < 148 || i >= 156) sum += byte;
   });
-  if (stored !== sum) throw new Error(`${file} is not a tar, or it is damaged: the header at byte ${position} has checksum ${stored}, expected ${sum}.`);
+  if (stored !== sum) throw damaged(file, position, `not a tar, or damaged: the header here has checksum ${stored}, expected ${sum}`);
 }
 
 /** Octal digits, or base 256 for sizes past 8 GiB. */

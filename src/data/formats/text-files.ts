@@ -1,6 +1,6 @@
 import { createReadStream, existsSync } from 'node:fs';
-import { createInterface } from 'node:readline';
-import { Readable } from 'node:stream';
+import { pipeline, Readable } from 'node:stream';
+import { StringDecoder } from 'node:string_decoder';
 import { createGunzip } from 'node:zlib';
 import { MalformedRecord } from './intake.js';
 import { openZip } from './zip.js';
@@ -14,7 +14,8 @@ export interface Piece {
 /** The bytes of a text file: as it is, gunzipped (`.gz`), or the only entry of a zip (`.zip`, as MMC4 comes). */
 function openText(file: string): Readable {
   if (!existsSync(file)) throw new Error(`${file} does not exist.`);
-  if (file.endsWith('.gz')) return createReadStream(file).pipe(createGunzip());
+  // `pipeline` hands on errors of the file as well as of what unpacks it; whoever reads hears of them, so its own callback need not.
+  if (file.endsWith('.gz')) return pipeline(createReadStream(file), createGunzip(), () => {});
   if (!file.endsWith('.zip')) return createReadStream(file);
   const zip = openZip(file);
   try {
@@ -25,14 +26,42 @@ function openText(file: string): Readable {
   }
 }
 
+/** The text of a file, piece by piece. Where it cannot be read on (an archive that was cut off) the error names the line. */
+async function* textOf(file: string): AsyncGenerator<string> {
+  const decoder = new StringDecoder('utf8');
+  let line = 1;
+  try {
+    for await (const bytes of openText(file) as AsyncIterable<Buffer>) {
+      const text = decoder.write(bytes);
+      yield text;
+      for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) line++;
+    }
+  } catch (error) {
+    if (error instanceof MalformedRecord || !(error as NodeJS.ErrnoException).code?.startsWith('Z_')) throw error;
+    throw new MalformedRecord({ file, line }, `cannot be unpacked from here on: ${(error as Error).message}`);
+  }
+  yield decoder.end();
+}
+
 /** The lines of a file that are not blank, one at a time. */
 export async function* lines(file: string): AsyncGenerator<Piece> {
   let line = 0;
-  for await (const text of createInterface({ input: openText(file), crlfDelay: Infinity })) {
+  let open = '';
+  const finished = (text: string): Piece | undefined => {
     line++;
-    const clean = line === 1 ? text.replace(/^\uFEFF/, '') : text;
-    if (clean.trim() !== '') yield { text: clean, line };
+    const clean = (line === 1 ? text.replace(/^\uFEFF/, '') : text).replace(/\r$/, '');
+    return clean.trim() === '' ? undefined : { text: clean, line };
+  };
+  for await (const text of textOf(file)) {
+    const parts = (open + text).split('\n');
+    open = parts.pop()!;
+    for (const part of parts) {
+      const piece = finished(part);
+      if (piece) yield piece;
+    }
   }
+  const last = finished(open);
+  if (last) yield last;
 }
 
 /**
@@ -48,8 +77,7 @@ export async function* jsonElements(file: string): AsyncGenerator<Piece> {
     element = '';
     return text === '' ? undefined : { text, line: start };
   };
-  const stream = openText(file).setEncoding('utf8');
-  for await (const chunk of stream as AsyncIterable<string>) {
+  for await (const chunk of textOf(file)) {
     for (const character of chunk) {
       if (character === '\n') line++;
       if (!hasOpened) {

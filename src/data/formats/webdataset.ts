@@ -10,11 +10,12 @@ const pictureEndings = ['jpg', 'jpeg', 'png', 'webp'];
 
 /**
  * Shards of LAION kind (webdataset): a tar in which the files of one sample share their name up to the first dot: `000012.jpg`, `000012.txt`,
- * `000012.json`. The caption is the `.txt`, or `caption` of the `.json`. Shards are read one after the other.
+ * `000012.json`. The caption is the `.txt`, or `caption` of the `.json`. Shards are read one after the other. The damage of a shard
+ * is a malformed record, behind which nothing of it is read.
  */
 export function* readWebdataset(shards: readonly string[], intake = new Intake()): Generator<Pair> {
   for (const shard of shards) {
-    const tar = openTar(shard);
+    const tar = openTar(shard, (problem) => intake.reject(problem));
     try {
       for (const [key, files] of groupByKey(tar.names)) {
         const pair = intake.take((): Pair => {

@@ -46,7 +46,9 @@ export async function measureFewShot(subject: Subject, options: FewShotOptions =
 }
 
 /** A conversation whose earlier rounds are solved examples, up to where the answer begins. */
-export function fewShotPrompt(examples: readonly Pick<Question, 'image' | 'question' | 'answer'>[], { image, question }: Pick<Question, 'image' | 'question'>, template: Template, side: number): Prompt {
+export function fewShotPrompt(
+  examples: readonly Pick<Question, 'image' | 'question' | 'answer'>[], { image, question }: Pick<Question, 'image' | 'question'>, template: Template, side: number,
+): Prompt {
   const turns = [...examples, { image, question, answer: '' }].flatMap((each) => [
     { from: 'human' as const, value: `<image>\n${shortPrompt(each.question)}` },
     { from: 'gpt' as const, value: each.answer },

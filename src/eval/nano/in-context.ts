@@ -26,7 +26,8 @@ export async function drawInContext(subject: Subject, task: ContextTask, given: 
       : [before, { width: side, height: side, data: renderScene(source, side) }, `\n${request}${after} ${contextAnswer} `];
     return { scene: target, prompt: request, asked };
   });
-  return drawScenes(subject, wanted, { ...options, unprompted: false, about: { dataset: `emoji world, ${task} requests`, captionPolicy: 'the request in a conversation', given: given === 'none' ? 'no picture' : `${given} picture` } });
+  const about = { dataset: `emoji world, ${task} requests`, captionPolicy: 'the request in a conversation', given: given === 'none' ? 'no picture' : `${given} picture` };
+  return drawScenes(subject, wanted, { ...options, unprompted: false, about });
 }
 
 /**

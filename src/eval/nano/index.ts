@@ -2,6 +2,7 @@ export * from './autoencoder.js';
 export * from './clip.js';
 export * from './comprehension.js';
 export * from './creation.js';
+export * from './document-pictures.js';
 export * from './documents.js';
 export * from './few-shot.js';
 export * from './in-context.js';

@@ -5,21 +5,29 @@ import { useBackend } from '../../core/backend.js';
 import { blankImage } from '../../core/images.js';
 import { initialize, select } from '../../core/params.js';
 import { documentAt } from '../../data/documents.js';
+import { shortPrompt } from '../../data/instructions.js';
+import { questionAt } from '../../data/questions.js';
 import { nanoTokenizer } from '../../data/tokenizer.js';
 import { continueText } from '../../dreamllm/comprehend.js';
 import { layoutConfig, type DreamConfig } from '../../dreamllm/config.js';
+import { conversation } from '../../dreamllm/conversation.js';
 import { interleaved } from '../../dreamllm/layout.js';
 import { dreamSpec, residentModel, type DreamParams } from '../../dreamllm/model.js';
 import { micro } from '../../dreamllm/presets.js';
+import { promptSequence } from '../../dreamllm/prompt.js';
 import { declaredTokens } from '../../dreamllm/special-tokens.js';
 import { clipSpec, type ClipConfig } from '../../models/clip/index.js';
 import { column, ProtocolMismatch } from '../protocol.js';
 import { measureReconstruction, psnr } from './autoencoder.js';
 import { measureRetrieval, type ClipJudge } from './clip.js';
 import { measureCaptioning, measureHallucination, measureMultipleChoice, measureOpenQuestions } from './comprehension.js';
-import { drawTestSet, measureIdentification, measurePromptLoss, measurePromptScore, type Drawings } from './creation.js';
+import { drawScenes, drawTestSet, measureIdentification, measurePromptLoss, measurePromptScore, type Drawings } from './creation.js';
+import { drawDocuments, pagesWith } from './document-pictures.js';
 import { measureDreamTokens, placesOf } from './documents.js';
+import { fewShotPrompt, measureFewShot } from './few-shot.js';
+import { drawInContext, measureInContext } from './in-context.js';
 import { logLikelihoodOf } from './likelihood.js';
+import { measureConditionRank, measureQueryAblation, measureQueryMaps } from './queries.js';
 import { continueAll, picture, scoreAll, type Subject } from './subject.js';
 
 /** The test preset with the nano vocabulary and room for its texts. */
@@ -105,6 +113,22 @@ describe('comprehension of a small model', () => {
     for (const { protocol } of [vqa, cider, pope.random, dreams]) assert.equal(protocol.modelScale, 'micro');
   });
 
+  test('shows solved examples as rounds of a conversation in training, and without any asks as always', async () => {
+    const [first, second, asked] = [0, 1, 2].map((i) => questionAt(5, i, { split: 'test' }));
+    const prompt = fewShotPrompt([first, second], asked, config.template, 32);
+    const turns = [first, second, asked].flatMap(({ question, answer }) => [{ from: 'human' as const, value: `<image>\n${shortPrompt(question)}` }, { from: 'gpt' as const, value: answer }]);
+    const trained = conversation(turns, ['a', 'b', 'c'], (text) => tokenizer.encode(text), layoutConfig(config), { template: config.template }).tokenIds;
+    const { tokenIds } = promptSequence(prompt, tokenizer, config);
+    assert.deepEqual(tokenIds, trained.slice(0, tokenIds.length));
+    assert.equal(trained.length - tokenIds.length, tokenizer.encode(` ${asked.answer}`).length + 1, 'all but the answer and </s>');
+
+    const [few, none, open] = await leaksNothing(async () => [
+      await measureFewShot(subject, { count: 3, shots: 2 }), await measureFewShot(subject, { count: 3 }), await measureOpenQuestions(subject, { count: 3 }),
+    ] as const);
+    assert.deepEqual(none.details!.perQuestion, open.details!.perQuestion);
+    assert.throws(() => column([few, none]), /shots/);
+  });
+
   test('reads a document as training lays it out', () => {
     for (let i = 0; i < 5; i++) {
       const document = documentAt(3, i, { split: 'test' });
@@ -129,6 +153,49 @@ describe('creation of a small model', () => {
     assert.match(drawings.prompts[0], /^an? \w+ picture of .* on an? \w+ background$/);
     const score = await leaksNothing(async () => measurePromptScore(drawings, clip));
     assert.ok(Math.abs(score.details!.difference - (score.details!.prompted - score.details!.unprompted)) < 1e-9);
+  });
+
+  test('draws a picture of a document from what stands before it', async () => {
+    const drawings = await leaksNothing(() => drawDocuments(subject, { count: 2, steps: 2 }));
+    const [page] = pagesWith(2);
+    const [{ matched_text_index: last }] = page.image_info;
+    // The first picture has nothing but text before it, which is a prompt like any other.
+    const before = page.text_list.slice(0, last + 1).join(' ');
+    const { drawn: [alone] } = await drawScenes(subject, [{ scene: drawings.scenes[0], prompt: before }], { steps: 2, unprompted: false, about: {} });
+    alone.data.forEach((byte, i) => assert.ok(Math.abs(byte - drawings.drawn[0].data[i]) <= 2));
+    assert.equal(drawings.prompts[0], page.text_list[last]);
+    assert.equal(drawings.drawn.length, 2);
+  });
+
+  test('gives what is drawn in context the picture it is about', async () => {
+    const [own, other, none] = await leaksNothing(async () => [
+      await drawInContext(subject, 'recolor', 'own', { count: 2, steps: 1 }), await drawInContext(subject, 'recolor', 'other', { count: 2, steps: 1 }), await drawInContext(subject, 'recolor', 'none', { count: 2, steps: 1 }),
+    ] as const);
+    for (const changed of [other, none]) assert.notDeepEqual(changed.drawn[0].data, own.drawn[0].data);
+    assert.deepEqual(other.scenes, own.scenes);
+    const perfect = measureInContext({ ...own, drawn: own.real });
+    assert.deepEqual(perfect.map(({ metric, value }) => [metric, value]), [['identification', 1], ['ground-identification', 1], ['ink-identification', 1]]);
+  });
+
+  test('says what each query is worth, and finds silent ones worth nothing', async () => {
+    const [weight] = select(params, ['stable_diffusion_head.projector']).values();
+    const kept = weight.clone();
+    const silent = tf.zerosLike(kept);
+    const [zero] = await leaksNothing(() => measureQueryAblation(subject, { count: 4 }));
+    assert.equal(zero.details!.rise.length, config.numDreamQueries);
+    assert.notEqual(zero.details!.all, 0);
+    weight.assign(silent);
+    for (const { value, details } of await measureQueryAblation(subject, { count: 4 })) assert.deepEqual([value, details!.all], [0, 0]);
+    weight.assign(kept);
+    tf.dispose([kept, silent]);
+
+    const [within, across, share] = await leaksNothing(() => measureConditionRank(subject, { count: 4 }));
+    assert.ok(within.value > 1 && within.value <= config.numDreamQueries);
+    assert.ok(across.value > 1 && across.value <= 3.0001, 'four centred prompts span three directions');
+    assert.ok(share.value > 0 && share.value < 1);
+    const [entropies] = await leaksNothing(() => measureQueryMaps(subject, { count: 2, steps: 2 }));
+    assert.ok(entropies.value > 0.5 && entropies.value <= 1, 'random weights look nearly everywhere alike');
+    assert.equal(entropies.details!.maps!.length, config.numDreamQueries);
   });
 
   test('identifies the true pictures, and blank ones no better than chance', async () => {

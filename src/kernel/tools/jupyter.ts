@@ -15,6 +15,7 @@ import { toHtml } from '../document/page.js';
 import { fromPercent } from '../document/percent.js';
 import { runNotebook } from '../document/run.js';
 import { installKernel } from '../kernelspec.js';
+import { installPackages } from './debian.js';
 
 const packages = ['jupyter-notebook', 'jupyter-nbconvert', 'python3-nbclient', 'python3-ipykernel', 'chromium'];
 const patience = 180_000; // milliseconds
@@ -54,14 +55,6 @@ const folder = mkdtempSync(join(tmpdir(), 'dreamllm-jupyter-'));
 const env = { ...process.env, JUPYTER_DATA_DIR: join(folder, 'data'), JUPYTER_CONFIG_DIR: join(folder, 'config'), JUPYTER_RUNTIME_DIR: join(folder, 'runtime') };
 const python = '/usr/bin/python3';
 
-function installPackages(): void {
-  const missing = packages.filter((name) => !/^install ok installed/.test(spawnSync('dpkg-query', ['-W', '-f=${Status}', name], { encoding: 'utf8' }).stdout));
-  if (missing.length === 0) return;
-  const apt = (...args: string[]) => execFileSync(process.getuid?.() === 0 ? 'apt-get' : 'sudo', [...(process.getuid?.() === 0 ? [] : ['apt-get']), ...args], { stdio: 'inherit', env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } });
-  apt('update', '-qq');
-  apt('install', '-y', '-qq', '--no-install-recommends', ...missing);
-}
-
 const jupyter = (...args: string[]) => execFileSync(python, ['-m', 'jupyter', ...args], { cwd: folder, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 
 /** What each code cell shows, in a line: enough to compare front ends by. */
@@ -72,7 +65,7 @@ const expected = ['', 'text/plain', '3000 lines', 'text/html text/plain', 'appli
 
 /** Works through the checks in order; each prints a line, and the first that fails ends the program. */
 async function main(): Promise<void> {
-  installPackages();
+  installPackages(packages);
   process.env.JUPYTER_DATA_DIR = env.JUPYTER_DATA_DIR;
   installKernel();
   const file = join(folder, 'tour.ipynb');

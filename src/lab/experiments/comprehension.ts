@@ -33,6 +33,10 @@ export const comprehensionTables: readonly DeclaredTable[] = [
     ],
   },
   {
+    ...common, title: 'Numbers in the text', paperTable: 'text_numbers',
+    counterparts: [choice('multiple choice', 'MMBench'), { label: 'pictures', paper: { ...dreamllm, benchmark: 'MS-COCO', metric: 'FID (zero-shot)' }, metric: 'fid', ...joint, higherIsBetter: false }],
+  },
+  {
     ...common, title: 'Hallucination', paperTable: 'table7_pope',
     counterparts: [
       pope('Random', 'Accuracy'), pope('Random', 'Precision', 'precision'), pope('Random', 'Recall', 'recall'), pope('Random', 'F1', 'f1'), pope('Random', 'Yes ratio', 'yesRatio'),

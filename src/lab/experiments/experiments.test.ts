@@ -11,6 +11,7 @@ import { paperTableNames } from '../paper.js';
 import { paperComparison } from '../paper-tables.js';
 import { experimentNames } from '../reproduce.js';
 import { trials } from '../sweep.js';
+import type { TrialRecord } from '../trial.js';
 import { sweepFigures } from './figures.js';
 import * as experiments from './index.js';
 import type { Recipe } from './nano.js';
@@ -25,6 +26,7 @@ const planned: Record<string, number> = {
   'clip-regression': 3 * 3,
   'comprehension-creation-ratio': 5 * 2 * 3,
   'data-noise': 4 * 3,
+  'document-pictures': 2 * 3,
   'dream-queries': 4 * 3,
   'few-shot': 5 * 3,
   'guidance-scale': 6 * 3,
@@ -75,6 +77,27 @@ describe('the experiments', () => {
     const [small] = trials(experiments.guidanceScale({ sizes: { pictures: 8, perAbility: 1, questions: 8 } }));
     assert.equal(small.hash, full.hash);
     assert.notEqual(small.measurements.creation, full.measurements.creation);
+  });
+
+  test('draw every figure they declare from records of all their trials', async () => {
+    const metrics = [
+      'fid', 'clip-score', 'identification', 'vqa-accuracy', 'mmbench-circular', 'dream-token-f1', 'seconds-per-picture', 'effective-rank', 'prompt-share', 'query-ablation', 'map-entropy',
+      'definition-accuracy', 'log-likelihood-per-token', 'language-perplexity', 'last-loss',
+    ];
+    const details = {
+      samples: [{ prompt: 'a cat', png: 'AQ==' }], maps: [[[1, 0], [0, 0]]], curve: { step: [1, 2], lm: [2, 1], diffusion: [1, 0.5] },
+      abilities: { l2: { a: { accuracy: 0.1 }, b: { accuracy: 0.2 }, c: { accuracy: 0.3 } } },
+    };
+    for (const name of Object.keys(planned)) {
+      const records = trials(await loadSweep(join(root, name, 'sweep.ts'))).map(({ hash, config, seed }, i): TrialRecord => ({
+        sweep: name, trial: hash, config, seed, measurement: 'm', hash, seconds: 1, worker: 'w', token: 1,
+        result: metrics.map((metric) => ({ metric, value: ((i * 7) % 11) / 11 + seed / 100, n: 10, protocol: { matcher: 'log-likelihood of the letters', picture: true, how: 'zero' }, details })),
+      }));
+      for (const [figure, draw] of Object.entries(sweepFigures[name])) {
+        const { data } = draw(records);
+        assert.ok(data.length > 0, `${name} ${figure}`);
+      }
+    }
   });
 
   test('answer values that the paper prints', () => {

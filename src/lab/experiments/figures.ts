@@ -29,6 +29,11 @@ export const sweepFigures: Readonly<Record<string, Readonly<Record<string, Draw>
   },
   'comprehension-creation-ratio': bothTasks('dose', 'equal'),
   'data-noise': bothTasks('noise'),
+  'document-pictures': {
+    fid: (records) => barsFromRecords(records, { title: 'FID of the pictures of documents', metric: 'fid', x: 'from' }),
+    'fid-difference': (records) => differencesFromRecords(records, { title: 'FID: difference to the whole document', metric: 'fid', by: 'from', against: 'document' }),
+    samples: (records) => samplesFromRecords(records, { title: 'Pictures of documents', by: 'from' }),
+  },
   'dream-queries': bothTasks('numDreamQueries'),
   'few-shot': { 'vqa-accuracy': (records) => curveFromRecords(records, { title: 'Open questions against solved examples', metric: 'vqa-accuracy', x: 'shots', by: 'answers' }) },
   'guidance-scale': {

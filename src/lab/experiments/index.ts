@@ -1,5 +1,6 @@
 import type { DeclaredTable } from '../paper-tables.js';
 import { comprehensionTables } from './comprehension.js';
+import { documentTable } from './document-pictures.js';
 import { dreamQueriesTable } from './dream-queries.js';
 import { languageTable } from './language-retention.js';
 import { latencyTable } from './latency.js';
@@ -11,6 +12,7 @@ export { bestByClip, bestOfK } from './best-of-k.js';
 export { clipRegression } from './clip-regression.js';
 export { comprehensionCreationRatio } from './comprehension-creation-ratio.js';
 export { dataNoise } from './data-noise.js';
+export { documentPictures } from './document-pictures.js';
 export { dreamQueries } from './dream-queries.js';
 export { fewShot } from './few-shot.js';
 export { guidanceScale } from './guidance-scale.js';
@@ -27,4 +29,4 @@ export { mainJobRecords, synergy } from './synergy.js';
 export { trainingLength } from './training-length.js';
 
 /** Which tables of the paper a sweep here answers. */
-export const declaredTables: readonly DeclaredTable[] = [...comprehensionTables, synergyTable, dreamQueriesTable, latencyTable, languageTable, ...rewriteTables];
+export const declaredTables: readonly DeclaredTable[] = [...comprehensionTables, synergyTable, dreamQueriesTable, latencyTable, languageTable, documentTable, ...rewriteTables];

@@ -26,8 +26,11 @@ export const manyImages = (options?: NanoOptions) =>
       grid: { trained: ['short', 'long'], pictures: [2, 3, 4, 5, longDocuments.maxImages] },
       seeds: [0, 1, 2],
       secondsPerTrial: 60,
-      recipe: ({ trained }) =>
-        trained === 'short' ? {} : { changes: { 'i-gpt': longer(nano['i-gpt'].data, { documents: 'long-documents' }), sft: longer(nano.sft.data, { 'instruct-documents': 'long-instruct-documents' }) } },
+      recipe({ trained }) {
+        if (trained === 'short') return {};
+        const { 'i-gpt': stageII, sft: stageIII } = nano;
+        return { changes: { 'i-gpt': longer(stageII.data, { documents: 'long-documents' }), sft: longer(stageIII.data, { 'instruct-documents': 'long-instruct-documents' }) } };
+      },
       measurements: {
         placement: { run: async (subject, { pictures }, { sizes, signal }) => [await measureDreamTokens(subject, { pictures, count: Math.ceil(sizes.questions / 4), signal })] },
       },

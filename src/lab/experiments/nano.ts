@@ -83,11 +83,12 @@ export function nanoSweep<C extends Config>(experiment: NanoExperiment<C>, optio
     },
   });
 
+  let origin: Config | undefined; // 25 MB to read: once a process
   return {
     ...declared,
     seeds,
     memoryPerTrial: 2.5, // the largest resident size seen in a main job, which trains and measures the same
-    identity: () => ({ foundation: foundationHash(foundation), code: codeVersion(), ...(steps === undefined ? {} : { steps }) }),
+    identity: () => (origin ??= { foundation: foundationHash(foundation), code: codeVersion(), ...(steps === undefined ? {} : { steps }) }),
     recipe: (config) => recipe(config),
     async train(config, seed, context) {
       const { engine, threads } = await useBackend();
@@ -96,10 +97,11 @@ export function nanoSweep<C extends Config>(experiment: NanoExperiment<C>, optio
       const { changes, last = 'sft', seed: fixed } = made;
       const model = modelOf(made);
       const { signal, log } = context;
-      const language = made.language && (await scaledFoundation({ ...made.language, ...(steps === undefined ? {} : { steps }) }, { folder: stagesFolder(context), base: foundation, signal, log }));
-      const graph = stageGraph({
-        folder: stagesFolder(context), foundation: language?.folder ?? foundation, signal, changes, ...(Object.keys(model).length > 0 ? { config: model } : {}), ...(steps === undefined ? {} : { steps }),
-      });
+      const shorter = steps === undefined ? {} : { steps };
+      const stages = stagesFolder(context);
+      const language = made.language && (await scaledFoundation({ ...made.language, ...shorter }, { folder: stages, base: foundation, signal, log }));
+      const hasOwnModel = Object.keys(model).length > 0;
+      const graph = stageGraph({ folder: stages, foundation: language?.folder ?? foundation, signal, changes, ...(hasOwnModel ? { config: model } : {}), ...shorter });
       const folder = await graph.stage(last, { seed: fixed ?? seed });
       writeTextAtomically(modelFile(context), JSON.stringify({ stage: basename(folder), ...(language ? { language } : {}) } satisfies Trained));
     },

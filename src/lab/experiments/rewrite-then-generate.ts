@@ -56,8 +56,9 @@ async function measure(subject: Subject, { pipeline }: RewriteConfig, how: Measu
   const told: Drawings = { ...drawings, protocol: { ...drawings.protocol, captionPolicy: 'full caption, rewritten by the language model', modelScale: 'nano' } };
   // A rewriting may lose what the picture is to show: it is then the text, not the U-Net, that fails.
   const kept = (word: (index: number) => string) => scenes.filter((_, i) => written[i].includes(word(i))).length;
+  const n = scenes.length;
   const share = (metric: string, hits: number) =>
-    measurement({ metric, value: hits / scenes.length, n: scenes.length, ci: wilson(hits, scenes.length, 0.95, 'prompts'), protocol: { ...told.protocol, size: scenes.length, matcher: 'the word is in the rewritten text' } });
+    measurement({ metric, value: hits / n, n, ci: wilson(hits, n, 0.95, 'prompts'), protocol: { ...told.protocol, size: n, matcher: 'the word is in the rewritten text' } });
   const examples = written.slice(0, 8).map((text, i) => ({ prompt: told.prompts[i], written: text }));
   return [
     ...(await withSamples(await measureDrawings(told, foundation, signal), told)),

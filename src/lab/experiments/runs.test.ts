@@ -13,8 +13,8 @@ const folder = mkdtempSync(join(tmpdir(), 'dreamllm-runs-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const shared = join(folder, 'shared');
 
-/** One step a stage and the smallest samples: their numbers mean nothing, but everything of an experiment runs on nano and its committed foundation. */
-const tiny = { steps: 1, seeds: [0], sizes: { pictures: 4, perAbility: 1, questions: 4 } };
+/** Two steps a stage (the first has no learning rate) and the smallest samples: their numbers mean nothing, but everything runs on nano and its committed foundation. */
+const tiny = { steps: 2, seeds: [0], sizes: { pictures: 4, perAbility: 1, questions: 4 } };
 
 /** Trains and measures the chosen trials of a sweep; all sweeps here have their stages in common. */
 async function results<C extends Config>(sweep: Sweep<C>, chosen: (config: C) => boolean = () => true): Promise<{ config: C; measured: Measurement[] }[]> {
@@ -65,6 +65,14 @@ describe('an experiment', { timeout: 1_200_000 }, () => {
     assert.notEqual(value(made[0].measured, 'log-likelihood-per-token').value, value(made[1].measured, 'log-likelihood-per-token').value);
   });
 
+  test('on pictures of documents draws each in its place and from its sentence', async () => {
+    const made = await results(experiments.documentPictures(tiny));
+    const shown = made.map(({ measured }) => (value(measured, 'fid').details as { samples: { prompt: string; png: string }[] }).samples);
+    assert.deepEqual(shown[0].map(({ prompt }) => prompt), shown[1].map(({ prompt }) => prompt));
+    assert.equal(shown[0].length, 4);
+    assert.notEqual(shown[0][0].png, shown[1][0].png);
+  });
+
   test('on many pictures reads documents of just so many, and trains on long ones once', async () => {
     const made = await results(experiments.manyImages(tiny), ({ pictures }) => pictures === 2 || pictures === 5);
     for (const { config, measured } of made) {
@@ -109,7 +117,7 @@ describe('an experiment', { timeout: 1_200_000 }, () => {
     const [{ measured }] = await results(sweep, ({ scale }) => scale === 0.5);
     const parameters = value(measured, 'language-parameters').value;
     assert.ok(parameters > 100_000 && parameters < 1_500_000, String(parameters));
-    assert.equal(value(measured, 'language-perplexity').protocol.pretrainingSteps, 1);
+    assert.equal(value(measured, 'language-perplexity').protocol.pretrainingSteps, tiny.steps);
     assert.equal(readdirSync(join(shared, 'stages')).filter((name) => /^language-[0-9a-f]{16}$/.test(name)).length, 1);
   });
 

@@ -25,13 +25,21 @@ export function curves(title: string, x: string, y: string, series: readonly Cur
   };
 }
 
-/** A noisy loss: the raw values faint, an exponential mean over about `window` steps on top. */
-export function lossCurve(title: string, series: readonly { name: string; steps: readonly number[]; values: readonly number[] }[], window = 20): Figure {
+/** A noisy loss: the raw values faint, an exponential mean over about `window` steps on top; `band` is what it is expected to be, drawn in grey below. */
+export function lossCurve(
+  title: string, series: readonly { name: string; steps: readonly number[]; values: readonly number[] }[], { window = 20, band }: { window?: number; band?: Curve } = {},
+): Figure {
   const data: Figure['data'] = series.flatMap(({ name, steps, values }, i) => [
     { type: 'scatter' as const, mode: 'lines' as const, x: [...steps], y: [...values], line: { color: faint(i, 0.35), width: 1 }, hoverinfo: 'skip' as const, showlegend: false },
     { type: 'scatter' as const, mode: 'lines' as const, name, x: [...steps], y: smooth(values, window), line: { color: colour(i), width: 2 } },
   ]);
-  return { data, layout: layout(title, 'step', 'loss') };
+  if (!band) return { data, layout: layout(title, 'step', 'loss') };
+  const { name, x, y, low = y, high = y } = band;
+  const expected: Figure['data'] = [
+    { type: 'scatter', mode: 'lines', x: [...x, ...[...x].reverse()], y: [...high, ...[...low].reverse()], fill: 'toself', fillcolor: 'rgba(120, 120, 120, 0.2)', line: { width: 0 }, hoverinfo: 'skip', showlegend: false },
+    { type: 'scatter', mode: 'lines', name, x: [...x], y: [...y], line: { color: '#777777', width: 1, dash: 'dot' } },
+  ];
+  return { data: [...expected, ...data], layout: layout(title, 'step', 'loss') };
 }
 
 /** Exponential moving mean, unbiased at the start (the correction of Adam, Kingma and Ba 2015, section 3). */

@@ -134,16 +134,18 @@ export function samplesFromRecords(records: readonly TrialRecord[], { by, seed, 
   const prompts = columns[0].samples.map(({ prompt }) => prompt);
   const odd = columns.find(({ samples }) => samples.some(({ prompt }, i) => prompt !== prompts[i]));
   if (odd) throw new Error(`"${odd.name}" drew other prompts than "${columns[0].name}": pictures side by side must answer the same ones.`);
-  return sampleGrid(`${title ?? `Samples by ${by}`}<br><span style="font-size:11px">seed ${shown}</span>`, prompts.map(wrapped), columns.map(({ name }) => name), (row, column) => Buffer.from(columns[column].samples[row].png, 'base64'));
+  const heading = `${title ?? `Samples by ${by}`}<br><span style="font-size:11px">seed ${shown}</span>`;
+  return sampleGrid(heading, prompts.map(wrapped), columns.map(({ name }) => name), (row, column) => Buffer.from(columns[column].samples[row].png, 'base64'));
 }
 
-/** The queries' mean maps of attention, means over seeds are not taken: queries of two trainings have nothing in common but their number. */
+/** The queries' mean maps of attention of one seed. No mean is taken over seeds: queries of two trainings have nothing in common but their number. */
 export function queryMapsFromRecords(records: readonly TrialRecord[], { seed, title, ...selection }: RecordFigureOptions & { seed?: number } = {}): Figure {
   const [{ bySeed }] = groupsOf(records, [], { metric: 'map-entropy', ...selection });
   const shown = seed ?? Math.min(...bySeed.keys());
   const measured = bySeed.get(shown);
   if (!measured) throw new Error(`There are no maps of seed ${shown}; there are of ${[...bySeed.keys()].join(', ')}.`);
-  return queryMaps(`${title ?? 'Where each dream query is looked at'}<br><span style="font-size:11px">seed ${shown}, mean over ${measured.n} prompts</span>`, detail<number[][][]>(measured.details, 'maps'));
+  const heading = `${title ?? 'Where each dream query is looked at'}<br><span style="font-size:11px">seed ${shown}, mean over ${measured.n} prompts</span>`;
+  return queryMaps(heading, detail<number[][][]>(measured.details, 'maps'));
 }
 
 /** A part of a measurement's details; an error names what is missing. */

@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
-import { attention } from '../../core/ops/index.js';
+import { attention, linears } from '../../core/ops/index.js';
 import { constant, normal, type Params } from '../../core/params.js';
 import { biasedLinearSpec, layerNorm, linear, mlp, normSpec } from '../../nn/index.js';
 import type { EncoderConfig } from './config.js';
@@ -32,10 +32,10 @@ export interface EncoderOptions {
 /** One pre-norm transformer layer. x [batch, tokens, dim] -> same */
 export function encoderLayer(p: EncoderLayerParams, x: tf.Tensor3D, config: EncoderConfig, options: EncoderOptions = {}): tf.Tensor3D {
   const normed = layerNorm(p.layer_norm1, x, config.normEps);
-  const [q, k, v] = [p.self_attn.q_proj, p.self_attn.k_proj, p.self_attn.v_proj].map((projection) => linear(projection, normed));
+  const [q, k, v] = linears(normed, [p.self_attn.q_proj, p.self_attn.k_proj, p.self_attn.v_proj]);
   const mixed = attention(q, k, v, { numHeads: config.numHeads, ...options });
-  const attended = x.add<tf.Tensor3D>(linear(p.self_attn.out_proj, mixed));
-  return attended.add(mlp(p.mlp, layerNorm(p.layer_norm2, attended, config.normEps), config.activation));
+  const attended = linear(p.self_attn.out_proj, mixed, x);
+  return mlp(p.mlp, layerNorm(p.layer_norm2, attended, config.normEps), config.activation, attended);
 }
 
 /** The states that enter the first layer and those that leave each of `layers`. */

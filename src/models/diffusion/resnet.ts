@@ -41,9 +41,8 @@ const SAME: Padding = [1, 1, 1, 1];
 export function resnet(p: ResnetParams, x: tf.Tensor4D, { normGroups, normEps }: NormConfig, time?: tf.Tensor2D): tf.Tensor4D {
   let h = conv2d(p.conv1, groupNormSilu(p.norm1, x, normGroups, normEps), { padding: SAME });
   if (p.time_emb_proj && time) h = addRows(h, linear(p.time_emb_proj, time));
-  h = conv2d(p.conv2, groupNormSilu(p.norm2, h, normGroups, normEps), { padding: SAME });
-  const shortcut = p.conv_shortcut ? conv2d(p.conv_shortcut, x) : x;
-  return shown(p, shortcut.add<tf.Tensor4D>(h));
+  const residual = p.conv_shortcut ? conv2d(p.conv_shortcut, x) : x;
+  return shown(p, conv2d(p.conv2, groupNormSilu(p.norm2, h, normGroups, normEps), { padding: SAME, residual }));
 }
 
 export const resampleSpec = (channels: number) => ({ conv: biasedConv2dSpec(channels, channels, 3) });

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { attention, gatedSplit } from '../../core/ops/index.js';
+import { attention, gatedSplit, linears } from '../../core/ops/index.js';
 import type { Params } from '../../core/params.js';
 import {
   biasedConv2dSpec,
@@ -13,7 +13,7 @@ import {
   type Conv2dParams,
   type LinearParams,
 } from '../../nn/index.js';
-import { shown, shownAttention } from './observe.js';
+import { shown, shownApart, shownAttention } from './observe.js';
 
 /** Queries from `dim` channels, keys and values from `contextDim`. */
 const attentionSpec = (dim: number, contextDim: number) => ({
@@ -57,31 +57,34 @@ export function transformer(
   { numHeads, normGroups, linearProjection }: { numHeads: number; normGroups: number; linearProjection: boolean },
 ): tf.Tensor4D {
   const [images, height, width, dim] = x.shape;
-  const project = (layer: TransformerParams['proj_in'], t: tf.Tensor4D): tf.Tensor4D =>
-    linearProjection ? linear(layer as LinearParams, t) : conv2d(layer as Conv2dParams, t);
+  const project = (layer: TransformerParams['proj_in'], t: tf.Tensor4D, residual?: tf.Tensor4D): tf.Tensor4D =>
+    linearProjection ? linear(layer as LinearParams, t, residual) : conv2d(layer as Conv2dParams, t, { residual });
 
   const projected = project(p.proj_in, groupNorm(p.norm, x, normGroups, GROUP_NORM_EPS));
   let h: tf.Tensor3D = projected.reshape([images, height * width, dim]); // [images, positions, dim]
   for (const block of p.transformer_blocks) h = transformerBlock(block, h, context, numHeads);
-  return shown(p, project(p.proj_out, h.reshape(x.shape)).add<tf.Tensor4D>(x));
+  return shown(p, project(p.proj_out, h.reshape(x.shape), x));
 }
 
 function transformerBlock(p: Params<ReturnType<typeof blockSpec>>, x: tf.Tensor3D, context: tf.Tensor3D, numHeads: number): tf.Tensor3D {
   const norm1 = layerNorm(p.norm1, x, LAYER_NORM_EPS);
-  const h1 = mix(p.attn1, norm1, norm1, numHeads).add<tf.Tensor3D>(x);
-  const h2 = mix(p.attn2, layerNorm(p.norm2, h1, LAYER_NORM_EPS), context, numHeads).add<tf.Tensor3D>(h1);
-  return shown(p, feedForward(p.ff, layerNorm(p.norm3, h2, LAYER_NORM_EPS)).add<tf.Tensor3D>(h2));
+  const h1 = mix(p.attn1, norm1, norm1, numHeads, x);
+  const h2 = mix(p.attn2, layerNorm(p.norm2, h1, LAYER_NORM_EPS), context, numHeads, h1);
+  return shown(p, feedForward(p.ff, layerNorm(p.norm3, h2, LAYER_NORM_EPS), h2));
 }
 
-/** Multi-head attention from x [images, positions, dim] to context [images, tokens, contextDim]. */
-function mix(p: Params<ReturnType<typeof attentionSpec>>, x: tf.Tensor3D, context: tf.Tensor3D, numHeads: number): tf.Tensor3D {
-  const q = linear(p.to_q, x);
-  const k = linear(p.to_k, context);
+/** Multi-head attention from x [images, positions, dim] to context [images, tokens, contextDim], added to the residual. */
+function mix(p: Params<ReturnType<typeof attentionSpec>>, x: tf.Tensor3D, context: tf.Tensor3D, numHeads: number, residual: tf.Tensor3D): tf.Tensor3D {
+  const [q, k, v] = x === context ? linears(x, [p.to_q, p.to_k, p.to_v]) : [linear(p.to_q, x), ...linears(context, [p.to_k, p.to_v])];
   shownAttention(p, q, k, numHeads);
-  return shown(p, linear(p.to_out[0], attention(q, k, linear(p.to_v, context), { numHeads })));
+  const mixed = attention(q, k, v, { numHeads });
+  shownApart(p, () => linear(p.to_out[0], mixed));
+  return linear(p.to_out[0], mixed, residual);
 }
 
-/** GEGLU (Shazeer 2020) on one joint projection, value first. */
-function feedForward(p: Params<ReturnType<typeof blockSpec>>['ff'], x: tf.Tensor3D): tf.Tensor3D {
-  return shown(p, linear(p.net[2], gatedSplit(linear(p.net[0].proj, x), 'gelu', 'value-gate')));
+/** GEGLU (Shazeer 2020) on one joint projection, value first; added to the residual. */
+function feedForward(p: Params<ReturnType<typeof blockSpec>>['ff'], x: tf.Tensor3D, residual: tf.Tensor3D): tf.Tensor3D {
+  const inner = gatedSplit(linear(p.net[0].proj, x), 'gelu', 'value-gate');
+  shownApart(p, () => linear(p.net[2], inner));
+  return linear(p.net[2], inner, residual);
 }

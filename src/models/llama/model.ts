@@ -109,17 +109,19 @@ export const paddingBias = (mask: tf.Tensor2D): tf.Tensor4D => tf.sub(1, mask.to
 /** One decoder layer. hidden [batch, tokens, dim] -> same */
 export function llamaLayer(p: LlamaLayerParams, hidden: tf.Tensor3D, index: number, context: LayerContext): tf.Tensor3D {
   const { normEps } = context.config;
-  const attended = hidden.add<tf.Tensor3D>(selfAttention(p.self_attn, rmsNorm(p.input_layernorm, hidden, normEps), index, context));
-  return attended.add(swiglu(p.mlp, rmsNorm(p.post_attention_layernorm, attended, normEps)));
+  const mixed = selfAttention(p.self_attn, rmsNorm(p.input_layernorm, hidden, normEps), index, context);
+  const attended = linear(p.self_attn.o_proj, mixed, hidden);
+  return swiglu(p.mlp, rmsNorm(p.post_attention_layernorm, attended, normEps), attended);
 }
 
+/** Attention up to the output projection. x [batch, tokens, dim] -> [batch, tokens, heads·headDim] */
 function selfAttention(p: LlamaLayerParams['self_attn'], x: tf.Tensor3D, index: number, { config, angles, bias, cache }: LayerContext): tf.Tensor3D {
   const { numHeads, numKvHeads } = config;
-  const q = ops.rope(linear(p.q_proj, x), angles.cos, angles.sin, numHeads);
-  const newK = ops.rope(linear(p.k_proj, x), angles.cos, angles.sin, numKvHeads);
-  const newV = linear(p.v_proj, x);
-  const { k, v, keys } = cache ? cache.append(index, newK, newV) : { k: newK, v: newV, keys: undefined };
-  return linear(p.o_proj, ops.attention(q, k, v, { numHeads, numKvHeads, causal: true, bias, keys }));
+  const [q, k, v] = ops.linears(x, [p.q_proj, p.k_proj, p.v_proj]);
+  if (!cache) return ops.attention(q, k, v, { numHeads, numKvHeads, causal: true, bias, rope: angles });
+  const rotate = (t: tf.Tensor3D, heads: number) => ops.rope(t, angles.cos, angles.sin, heads);
+  const held = cache.append(index, rotate(k, numKvHeads), v);
+  return ops.attention(rotate(q, numHeads), held.k, held.v, { numHeads, numKvHeads, causal: true, bias, keys: held.keys });
 }
 
 /** Attention probabilities of one layer for the states that enter it. hidden [batch, tokens, dim] -> [batch, heads, tokens, tokens] */

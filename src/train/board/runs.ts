@@ -1,12 +1,15 @@
-import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { isHeld } from '../lock.js';
+import { compareWithReference, readReferenceCurves, referenceOf, type Comparison, type FullCurve } from '../reference-curves.js';
 import { readEvents } from '../run-folder.js';
 
 /** What the board's list says about a run. */
 export interface RunSummary {
   /** Path below the folder that the board shows. */
   name: string;
-  isFinished: boolean;
+  /** `stopped`: no process writes it, and it is not at its end; `--resume` goes on. */
+  state: 'running' | 'finished' | 'stopped';
   /** Steps taken and to take; 0 while unknown. */
   step: number;
   steps: number;
@@ -34,15 +37,15 @@ export function findRuns(root: string): string[] {
   return found.sort();
 }
 
-const summaries = new Map<string, { size: number; isFinished: boolean; summary: RunSummary }>();
+const summaries = new Map<string, { size: number; state: RunSummary['state']; summary: RunSummary }>();
 
 /** Read anew only when its log has grown. */
 export function summarize(root: string, name: string): RunSummary {
   const folder = join(root, name);
   const { size } = statSync(join(folder, 'events.jsonl'));
-  const isFinished = existsSync(join(folder, 'result.json'));
+  const state = existsSync(join(folder, 'result.json')) ? 'finished' : isHeld(join(folder, 'lock')) ? 'running' : 'stopped';
   const known = summaries.get(folder);
-  if (known && known.size === size && known.isFinished === isFinished) return known.summary;
+  if (known && known.size === size && known.state === state) return known.summary;
 
   const events = readEvents(folder);
   const steps = events.filter(({ type }) => type === 'step');
@@ -53,15 +56,23 @@ export function summarize(root: string, name: string): RunSummary {
   const msPerStep = recent.reduce((sum, ms) => sum + ms, 0) / recent.length;
   const summary: RunSummary = {
     name,
-    isFinished,
+    state,
     step: done,
     steps: total,
     ...(last ? { loss: last.loss as number, samplesPerSecond: last.samplesPerSecond as number } : {}),
-    ...(last && !isFinished ? { secondsLeft: Math.round(((total - done) * msPerStep) / 1000) } : {}),
+    ...(last && state === 'running' ? { secondsLeft: Math.round(((total - done) * msPerStep) / 1000) } : {}),
     lastEvent: events.at(-1)?.time ?? 0,
   };
-  summaries.set(folder, { size, isFinished, summary });
+  summaries.set(folder, { size, state, summary });
   return summary;
+}
+
+/** The settings of a run, and the reference curve that it is held against, with how it did so far. */
+export function aboutRun(folder: string, references: string): { settings: unknown; reference?: FullCurve; comparison?: Comparison } {
+  const file = join(folder, 'config.json');
+  const settings = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as { settings?: unknown }).settings : undefined;
+  const reference = referenceOf(folder, readReferenceCurves(references));
+  return { settings, ...(reference ? { reference, comparison: compareWithReference(readEvents(folder), reference) } : {}) };
 }
 
 /** Whole lines of a run's log from byte `from` on, and the byte that the next call should start at. */

@@ -43,8 +43,8 @@ describe('the board', () => {
   test('lists runs with their speed and the time left', async () => {
     const [summary, ...others] = (await (await get('/runs')).json()) as Record<string, unknown>[];
     assert.equal(others.length, 0);
-    const { name, step, steps, loss, secondsLeft, isFinished } = summary;
-    assert.deepEqual({ name, step, steps, loss, secondsLeft, isFinished }, { name: 'sweep/first', step: 2, steps: 10, loss: 1, secondsLeft: 4, isFinished: false });
+    const { name, step, steps, loss, secondsLeft, state } = summary;
+    assert.deepEqual({ name, step, steps, loss, secondsLeft, state }, { name: 'sweep/first', step: 2, steps: 10, loss: 1, secondsLeft: 4, state: 'running' });
   });
 
   test('gives the new lines of a log, and only whole ones', async () => {

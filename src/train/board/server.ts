@@ -4,8 +4,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
+import { referenceFile } from '../reference-curves.js';
 import { page } from './page.js';
-import { findRuns, linesFrom, sampleNames, summarize } from './runs.js';
+import { aboutRun, findRuns, linesFrom, sampleNames, summarize } from './runs.js';
 
 export interface Board {
   /** With the token that every request needs. */
@@ -14,14 +15,14 @@ export interface Board {
 }
 
 /**
- * Serves one page that follows all runs below `root`. It listens on the loopback interface only, answers only requests that name that host and
+ * Serves one page that follows all runs below `root`, on `port` or any free one. It listens on the loopback interface only, answers only requests that name that host and
  * carry the token, and reads nothing but logs and samples of runs.
  */
-export async function serveBoard(root: string, port = 0): Promise<Board> {
+export async function serveBoard(root: string, { port = 0, references = referenceFile }: { port?: number; references?: string } = {}): Promise<Board> {
   const token = randomBytes(16).toString('hex');
   const server = createServer((request, response) => {
     try {
-      answer(resolve(root), token, request, response);
+      answer({ root: resolve(root), token, references }, request, response);
     } catch (error) {
       send(response, 500, 'text/plain', (error as Error).message);
     }
@@ -34,7 +35,14 @@ export async function serveBoard(root: string, port = 0): Promise<Board> {
   return { url: `http://127.0.0.1:${actual}/?token=${token}`, close: () => stop(server) };
 }
 
-function answer(root: string, token: string, request: IncomingMessage, response: ServerResponse): void {
+interface Served {
+  root: string;
+  token: string;
+  /** File of the reference curves. */
+  references: string;
+}
+
+function answer({ root, token, references }: Served, request: IncomingMessage, response: ServerResponse): void {
   const url = new URL(request.url ?? '/', 'http://127.0.0.1');
   // A foreign page can send requests here under a name of its own that resolves to this machine.
   if (!/^(127\.0\.0\.1|localhost)(:\d+)?$/.test(request.headers.host ?? '')) return send(response, 403, 'text/plain', 'This host is not served.');
@@ -56,6 +64,10 @@ function answer(root: string, token: string, request: IncomingMessage, response:
     case '/events': {
       const folder = folderOf();
       return folder ? sendJson(response, linesFrom(folder, Math.max(0, Number(url.searchParams.get('from')) || 0))) : notFound(response);
+    }
+    case '/run': {
+      const folder = folderOf();
+      return folder ? sendJson(response, aboutRun(folder, references)) : notFound(response);
     }
     case '/samples': {
       const folder = folderOf();

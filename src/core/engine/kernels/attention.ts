@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
-import { size } from '../dream-backend.js';
-import type { Attributes, KernelTable } from './table.js';
+import { size, type DreamBackend } from '../dream-backend.js';
+import type { Attributes, Inputs, KernelTable } from './table.js';
 
 /** As attention_arguments in native/attention.h reads them. */
 function attentionNumbers(q: tf.TensorInfo, bias: tf.TensorInfo | undefined, attributes: Attributes): number[] {
@@ -12,26 +12,49 @@ function attentionNumbers(q: tf.TensorInfo, bias: tf.TensorInfo | undefined, att
   return [batch, tokens, keys, numHeads, numKvHeads, width / numHeads, causal ? 1 : 0, scale, biasBatchStride, biasRows > 1 ? keys : 0];
 }
 
-export const attentionKernels: KernelTable = {
-  DreamAttention: (backend, { q, k, v, bias }, attributes) => {
-    const y = backend.output(q.shape);
-    const logSumExp = backend.output([q.shape[0], attributes.numHeads, q.shape[1]]);
-    backend.run(
-      'attention',
-      [backend.floats(q), backend.floats(k), backend.floats(v), bias ? backend.floats(bias) : null, backend.floats(y), backend.floats(logSumExp)],
-      attentionNumbers(q, bias, attributes),
-    );
-    return [y, logSumExp];
-  },
+function forward(backend: DreamBackend, { q, k, v, bias }: Inputs, attributes: Attributes): tf.TensorInfo[] {
+  const y = backend.output(q.shape);
+  const logSumExp = backend.output([q.shape[0], attributes.numHeads, q.shape[1]]);
+  backend.run(
+    'attention',
+    [backend.floats(q), backend.floats(k), backend.floats(v), bias ? backend.floats(bias) : null, backend.floats(y), backend.floats(logSumExp)],
+    attentionNumbers(q, bias, attributes),
+  );
+  return [y, logSumExp];
+}
 
-  DreamAttentionGrad: (backend, { q, k, v, bias, y, logSumExp, dy }, attributes) => {
-    const dq = backend.output(q.shape);
-    const dk = backend.output(k.shape);
-    const dv = backend.output(v.shape);
-    const delta = backend.output(logSumExp.shape);
-    const tensors = [q, k, v, bias, y, logSumExp, dy, dq, dk, dv, delta].map((tensor) => (tensor ? backend.floats(tensor) : null));
-    backend.run('attention_grad', tensors, attentionNumbers(q, bias, attributes));
-    backend.disposeData(delta.dataId);
+function gradient(backend: DreamBackend, { q, k, v, bias, y, logSumExp, dy }: Inputs, attributes: Attributes): [dq: tf.TensorInfo, dk: tf.TensorInfo, dv: tf.TensorInfo] {
+  const dq = backend.output(q.shape);
+  const dk = backend.output(k.shape);
+  const dv = backend.output(v.shape);
+  const delta = backend.output(logSumExp.shape);
+  const tensors = [q, k, v, bias, y, logSumExp, dy, dq, dk, dv, delta].map((tensor) => (tensor ? backend.floats(tensor) : null));
+  backend.run('attention_grad', tensors, attentionNumbers(q, bias, attributes));
+  backend.disposeData(delta.dataId);
+  return [dq, dk, dv];
+}
+
+/** Rotates `x` into `y`, which may be `x`. */
+function rotate(backend: DreamBackend, { x, cos, sin, y }: Inputs, numHeads: number, inverse: boolean): tf.TensorInfo {
+  const [batch, tokens, width] = x.shape;
+  const tableStride = cos.shape[0] > 1 ? size(cos.shape.slice(1)) : 0;
+  backend.run('rope', [x, cos, sin, y].map((tensor) => backend.floats(tensor)), [batch, tokens, numHeads, width / numHeads, tableStride, inverse ? 1 : 0]);
+  return y;
+}
+
+export const attentionKernels: KernelTable = {
+  DreamAttention: forward,
+  DreamAttentionGrad: gradient,
+
+  DreamRopeAttention: (backend, { cos, sin, ...inputs }, attributes) => {
+    const q = rotate(backend, { x: inputs.q, cos, sin, y: backend.output(inputs.q.shape) }, attributes.numHeads, false);
+    const k = rotate(backend, { x: inputs.k, cos, sin, y: backend.output(inputs.k.shape) }, attributes.numKvHeads, false);
+    return [...forward(backend, { ...inputs, q, k }, attributes), q, k];
+  },
+  DreamRopeAttentionGrad: (backend, { cos, sin, ...inputs }, attributes) => {
+    const [dq, dk, dv] = gradient(backend, inputs, attributes);
+    rotate(backend, { x: dq, cos, sin, y: dq }, attributes.numHeads, true);
+    rotate(backend, { x: dk, cos, sin, y: dk }, attributes.numKvHeads, true);
     return [dq, dk, dv];
   },
 
@@ -49,12 +72,5 @@ export const attentionKernels: KernelTable = {
     return grown;
   },
 
-  DreamRope: (backend, { x, cos, sin }, { numHeads, inverse }) => {
-    const [batch, tokens, width] = x.shape;
-    const y = backend.output(x.shape);
-    const headDim = width / numHeads;
-    const tableStride = cos.shape[0] > 1 ? size(cos.shape.slice(1)) : 0;
-    backend.run('rope', [x, cos, sin, y].map((tensor) => backend.floats(tensor)), [batch, tokens, numHeads, headDim, tableStride, inverse ? 1 : 0]);
-    return y;
-  },
+  DreamRope: (backend, { x, cos, sin }, { numHeads, inverse }) => rotate(backend, { x, cos, sin, y: backend.output(x.shape) }, numHeads, inverse),
 };

@@ -29,15 +29,16 @@ function stockGeometry(x: readonly number[], filter: readonly number[], { stride
   return { outShape: info.outShape as Shape4, numbers };
 }
 
-function forward(backend: DreamBackend, x: tf.TensorInfo, filter: tf.TensorInfo, bias: tf.TensorInfo | undefined, { outShape, numbers }: Geometry): tf.TensorInfo {
+function forward(backend: DreamBackend, x: tf.TensorInfo, filter: tf.TensorInfo, bias: tf.TensorInfo | undefined, { outShape, numbers }: Geometry, residual?: tf.TensorInfo): tf.TensorInfo {
   const y = backend.output(outShape);
-  backend.run('conv', [backend.floats(x), backend.floats(filter), backend.floats(y), bias ? backend.floats(bias) : null], numbers);
+  const optional = [bias, residual].map((tensor) => (tensor ? backend.floats(tensor) : null));
+  backend.run('conv', [backend.floats(x), backend.floats(filter), backend.floats(y), ...optional], numbers);
   return y;
 }
 
-function gradInput(backend: DreamBackend, dy: tf.TensorInfo, filter: tf.TensorInfo, inputShape: number[], { numbers }: Geometry): tf.TensorInfo {
+function gradInput(backend: DreamBackend, dy: tf.TensorInfo, filter: tf.TensorInfo, inputShape: number[], { numbers }: Geometry, soFar?: tf.TensorInfo): tf.TensorInfo {
   const dx = backend.output(inputShape);
-  backend.run('conv_grad_input', [backend.floats(dy), backend.floats(filter), backend.floats(dx)], numbers);
+  backend.run('conv_grad_input', [backend.floats(dy), backend.floats(filter), backend.floats(dx), soFar ? backend.floats(soFar) : null], numbers);
   return dx;
 }
 
@@ -85,9 +86,9 @@ export const convKernels: KernelTable = {
     return found && gradFilter(backend, x, dy, attributes.filterShape, found);
   },
 
-  DreamConv2D: (backend, { x, filter, bias }, { stride, padding }) => forward(backend, x, filter, bias, geometry(x.shape, filter.shape, stride, padding)),
-  DreamConv2DGradInput: (backend, { dy, filter }, { stride, padding, inputShape }) =>
-    gradInput(backend, dy, filter, inputShape, geometry(inputShape, filter.shape, stride, padding)),
+  DreamConv2D: (backend, { x, filter, bias, residual }, { stride, padding }) => forward(backend, x, filter, bias, geometry(x.shape, filter.shape, stride, padding), residual),
+  DreamConv2DGradInput: (backend, { dy, filter, soFar }, { stride, padding, inputShape }) =>
+    gradInput(backend, dy, filter, inputShape, geometry(inputShape, filter.shape, stride, padding), soFar),
   DreamConv2DGradFilter: (backend, { x, dy }, { stride, padding, filterShape }) =>
     gradFilter(backend, x, dy, filterShape, geometry(x.shape, filterShape, stride, padding)),
 

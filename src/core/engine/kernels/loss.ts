@@ -22,9 +22,9 @@ export const lossKernels: KernelTable = {
 };
 
 /** AdamW in place, one kernel call a parameter. */
-export const adamwOn = (backend: () => DreamBackend): AdamW => (parameters, gradients, moments, { learningRate, beta1, beta2, eps, weightDecay, step }) => {
+export const adamwOn = (backend: () => DreamBackend): AdamW => (parameters, gradients, moments, { learningRate, beta1, beta2, eps, weightDecay, step, gradientScale = 1 }) => {
   const dream = backend();
-  const numbers = [learningRate, beta1, beta2, eps, 1 - learningRate * weightDecay, 1 - beta1 ** step, 1 - beta2 ** step, 1];
+  const numbers = [learningRate, beta1, beta2, eps, 1 - learningRate * weightDecay, 1 - beta1 ** step, 1 - beta2 ** step, gradientScale];
   parameters.forEach((parameter, i) => {
     const { first, second } = moments[i];
     const tensors = [own(dream, parameter), dream.floats(gradients[i]), own(dream, first), own(dream, second)];

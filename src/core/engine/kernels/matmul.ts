@@ -12,16 +12,21 @@ interface Product {
   transposeA?: boolean;
   transposeB?: boolean;
   bias?: Float32Array | null;
+  /** Laid out as c. */
+  addend?: Float32Array | null;
+  /** c holds something to which the product is added. */
+  accumulate?: boolean;
 }
 
-/** c = op(a) op(b) + bias on dense row-major matrices. */
+/** c = op(a) op(b) + bias + addend, or c += op(a) op(b), on dense row-major matrices. */
 export function gemm(backend: DreamBackend, a: Float32Array, b: Float32Array, c: Float32Array, product: Product): void {
-  const { batch = 1, strides = [0, 0, 0], m, n, k, transposeA = false, transposeB = false, bias = null } = product;
-  backend.run('gemm', [a, b, c, bias], [batch, ...strides, m, n, k, transposeA ? m : k, transposeB ? k : n, n, +transposeA, +transposeB, 0]);
+  const { batch = 1, strides = [0, 0, 0], m, n, k, transposeA = false, transposeB = false, bias = null, addend = null, accumulate = false } = product;
+  const [sa, sb, sc] = strides;
+  backend.run('gemm', [a, b, c, bias, addend], [batch, sa, sb, sc, m, n, k, transposeA ? m : k, transposeB ? k : n, n, +transposeA, +transposeB, +accumulate]);
 }
 
 /** The same with a packed matrix [rows, columns] on the right: x […, columns] with its transpose, or x […, rows] with itself. */
-function packedProduct(backend: DreamBackend, x: tf.TensorInfo, weight: tf.TensorInfo, { format, data, scales }: Packed, transposed: boolean, bias?: tf.TensorInfo): tf.TensorInfo {
+function packedProduct(backend: DreamBackend, x: tf.TensorInfo, weight: tf.TensorInfo, { format, data, scales }: Packed, transposed: boolean, bias?: tf.TensorInfo, addend?: tf.TensorInfo): tf.TensorInfo {
   const [rows, columns] = weight.shape;
   const lead = x.shape.slice(0, -1);
   const y = backend.output([...lead, transposed ? rows : columns]);
@@ -30,6 +35,7 @@ function packedProduct(backend: DreamBackend, x: tf.TensorInfo, weight: tf.Tenso
     [backend.floats(x), data, scales, backend.floats(y), bias ? backend.floats(bias) : null],
     [size(lead), rows, columns, packedFormats.indexOf(format), transposed ? 0 : 1],
   );
+  if (addend) addTo(backend, y, addend);
   return y;
 }
 
@@ -74,14 +80,58 @@ export const matmulKernels: KernelTable = {
     return y;
   },
 
-  DreamLinear: (backend, { x, weight, bias }) => {
-    const packed = backend.packed(weight);
-    if (packed) return packedProduct(backend, x, weight, packed, true, bias);
-    const [n, k] = weight.shape;
-    const y = backend.output([...x.shape.slice(0, -1), n]);
-    gemm(backend, backend.floats(x), backend.floats(weight), backend.floats(y), {
-      m: size(x.shape.slice(0, -1)), n, k, transposeB: true, bias: bias ? backend.floats(bias) : null,
-    });
-    return y;
+  DreamLinear: (backend, { x, weight, bias, residual }) => linear(backend, x, weight, bias, residual),
+  DreamLinearGradInput: (backend, { dy, weight, soFar }) => linearGradInput(backend, [{ dy, weight }], soFar),
+  DreamLinearGradWeight: (backend, { dy, x }) => {
+    const [m, n] = [dy.shape[dy.shape.length - 1], x.shape[x.shape.length - 1]];
+    const dweight = backend.output([m, n]);
+    gemm(backend, backend.floats(dy), backend.floats(x), backend.floats(dweight), { m, n, k: size(x.shape.slice(0, -1)), transposeA: true });
+    return dweight;
   },
+
+  DreamLinears: (backend, inputs, { count }) => parts(count, (i) => linear(backend, inputs.x, inputs[`weight${i}`], inputs[`bias${i}`])),
+  DreamLinearsGradInput: (backend, { soFar, ...inputs }) =>
+    linearGradInput(backend, Object.keys(inputs).filter((name) => name.startsWith('dy')).map((name) => ({ dy: inputs[name], weight: inputs[`weight${name.slice(2)}`] })), soFar),
 };
+
+const parts = <T>(count: number, of: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => of(i));
+
+/** y += x, of one shape. */
+function addTo(backend: DreamBackend, y: tf.TensorInfo, x: tf.TensorInfo): void {
+  const [sum, count] = [backend.floats(y), size(y.shape)];
+  backend.run('binary', [sum, backend.floats(x), sum], [count, 0, 1, count, 1, 1]);
+}
+
+function linear(backend: DreamBackend, x: tf.TensorInfo, weight: tf.TensorInfo, bias?: tf.TensorInfo, residual?: tf.TensorInfo): tf.TensorInfo {
+  const packed = backend.packed(weight);
+  if (packed) return packedProduct(backend, x, weight, packed, true, bias, residual);
+  const [n, k] = weight.shape;
+  const lead = x.shape.slice(0, -1);
+  const y = backend.output([...lead, n]);
+  gemm(backend, backend.floats(x), backend.floats(weight), backend.floats(y), {
+    m: size(lead), n, k, transposeB: true, bias: bias ? backend.floats(bias) : null, addend: residual ? backend.floats(residual) : null,
+  });
+  return y;
+}
+
+/** Σ dy · weight over the maps of one input, added to `soFar`. */
+function linearGradInput(backend: DreamBackend, maps: readonly { dy: tf.TensorInfo; weight: tf.TensorInfo }[], soFar?: tf.TensorInfo): tf.TensorInfo {
+  let sum: tf.TensorInfo | undefined;
+  for (const { dy, weight } of maps) {
+    const packed = backend.packed(weight);
+    if (packed) {
+      const part: tf.TensorInfo = packedProduct(backend, dy, weight, packed, false, undefined, sum ?? soFar);
+      if (sum) backend.disposeData(sum.dataId);
+      sum = part;
+      continue;
+    }
+    const [k, n] = weight.shape;
+    const lead = dy.shape.slice(0, -1);
+    const isFirst = sum === undefined;
+    sum ??= backend.output([...lead, n]);
+    gemm(backend, backend.floats(dy), backend.floats(weight), backend.floats(sum), {
+      m: size(lead), n, k, addend: isFirst && soFar ? backend.floats(soFar) : null, accumulate: !isFirst,
+    });
+  }
+  return sum!;
+}

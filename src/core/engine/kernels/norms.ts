@@ -9,10 +9,10 @@ const groupNumbers = (shape: readonly number[], groups: number, eps: number, sil
   shape[0], size(shape.slice(1, -1)), shape[shape.length - 1], groups, eps, silu ? 1 : 0,
 ];
 
-/** A kernel whose result is like `x` and whose numbers are the rows of `x`. */
+/** A kernel whose result is like `x`, added to `soFar`, and whose numbers are the rows of `x`. */
 const likeInput = (kernel: 'rms_norm_grad_input' | 'layer_norm_grad_input', names: readonly string[]): Kernel => (backend, inputs) => {
   const dx = backend.output(inputs.x.shape);
-  backend.run(kernel, [...names.map((name) => backend.floats(inputs[name])), backend.floats(dx)], rowsOf(inputs.x.shape));
+  backend.run(kernel, [...names.map((name) => backend.floats(inputs[name])), backend.floats(dx), inputs.soFar ? backend.floats(inputs.soFar) : null], rowsOf(inputs.x.shape));
   return dx;
 };
 
@@ -56,9 +56,10 @@ export const normKernels: KernelTable = {
     backend.run('group_norm', [x, weight, bias, y, mean, rstd].map((tensor) => backend.floats(tensor)), groupNumbers(x.shape, groups, eps, silu));
     return [y, mean, rstd];
   },
-  DreamGroupNormGradInput: (backend, { x, weight, bias, mean, rstd, dy }, { groups, silu }) => {
+  DreamGroupNormGradInput: (backend, { x, weight, bias, mean, rstd, dy, soFar }, { groups, silu }) => {
     const dx = backend.output(x.shape);
-    backend.run('group_norm_grad_input', [x, weight, bias, mean, rstd, dy, dx].map((tensor) => backend.floats(tensor)), groupNumbers(x.shape, groups, 0, silu));
+    const tensors = [x, weight, bias, mean, rstd, dy, dx, soFar].map((tensor) => (tensor ? backend.floats(tensor) : null));
+    backend.run('group_norm_grad_input', tensors, groupNumbers(x.shape, groups, 0, silu));
     return dx;
   },
   DreamGroupNormGradParams: (backend, { x, weight, bias, mean, rstd, dy }, { groups, silu }) => {

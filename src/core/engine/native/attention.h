@@ -165,7 +165,7 @@ static int k_attention_grad(const args *a) {
   return 0;
 }
 
-// rope: x [rows, heads * dim], cos, sin [batch or 1, tokens, dim], y; batch, tokens, heads, dim, tableBatchStride, inverse. Rotate-half (Su et al. 2021).
+// rope: x [rows, heads * dim], cos, sin [batch or 1, tokens, dim], y, which may be x; batch, tokens, heads, dim, tableBatchStride, inverse. Rotate-half (Su et al. 2021).
 static void rope_rows(const args *a, int64_t begin, int64_t end) {
   int64_t tokens = NUM(1), heads = NUM(2), d = NUM(3), half = d / 2;
   float sign = a->n[5] != 0 ? -1.f : 1.f;

@@ -124,13 +124,13 @@ static void conv_forward_view(conv_view *v, const conv_size *s, const float *x) 
 
 static int is_pointwise(const conv_size *s) { return s->kh == 1 && s->kw == 1 && s->stride == 1 && s->top == 0 && s->left == 0 && s->out_height == s->height && s->out_width == s->width; }
 
-// conv: x, filter [kh, kw, in, out], y, bias?; sizes
+// conv: x, filter [kh, kw, in, out], y, bias?, addend? like y; sizes
 static int k_conv(const args *a) {
   conv_size s = conv_sizes(a);
   if (s.kh * s.kw > MAX_TAPS) return 1;
   conv_view v;
   conv_forward_view(&v, &s, FLOATS(0));
-  gemm g = {.a = FLOATS(0), .b = FLOATS(1), .c = FLOATS(2), .bias = FLOATS(3), .m = s.images * s.out_height * s.out_width, .n = s.out, .k = s.kh * s.kw * s.in,
+  gemm g = {.a = FLOATS(0), .b = FLOATS(1), .c = FLOATS(2), .bias = FLOATS(3), .addend = FLOATS(4), .m = s.images * s.out_height * s.out_width, .n = s.out, .k = s.kh * s.kw * s.in,
             .lda = s.in, .ldb = s.out, .ldc = s.out, .pack_a = is_pointwise(&s) ? 0 : pack_conv_rows, .context = &v};
   gemm_parallel(&g);
   return 0;
@@ -148,7 +148,7 @@ static int k_conv_grad_filter(const args *a) {
   return 0;
 }
 
-// conv_grad_input: dy, filter, dx; sizes. Input pixels are handled by their position modulo the stride, since each class sees its own taps.
+// conv_grad_input: dy, filter, dx, addend? like dx; sizes. Input pixels are handled by their position modulo the stride, since each class sees its own taps.
 static int k_conv_grad_input(const args *a) {
   conv_size s = conv_sizes(a);
   if (s.kh * s.kw > MAX_TAPS) return 1;
@@ -164,7 +164,7 @@ static int k_conv_grad_input(const args *a) {
           v.dx[v.taps] = (int16_t)(x / s.stride);
           v.index[v.taps++] = (int16_t)(ky * s.kw + kx);
         }
-      gemm g = {.a = FLOATS(0), .b = FLOATS(1), .c = FLOATS(2), .m = s.images * v.grid_height * v.grid_width, .n = s.in, .k = v.taps * s.out, .lda = s.out,
+      gemm g = {.a = FLOATS(0), .b = FLOATS(1), .c = FLOATS(2), .addend = FLOATS(3), .m = s.images * v.grid_height * v.grid_width, .n = s.in, .k = v.taps * s.out, .lda = s.out,
                 .ldb = s.out, .ldc = s.in, .tb = 1, .context = &v};
       if (!is_pointwise(&s)) g.pack_a = pack_conv_rows, g.pack_b = pack_conv_filter, g.rows = conv_scatter_rows;
       gemm_parallel(&g);

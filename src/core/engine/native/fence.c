@@ -46,6 +46,7 @@ static void gemm_call(void) {
   int ta = (int)below(2), tb = (int)below(2), add = (int)below(2);
   floats(batch * m * k), floats(batch * k * n), floats(batch * m * n);
   if (below(2) && !add) floats(n); else none();
+  if (below(2) && !add) floats(batch * m * n); else none();
   NUMBERS(batch, m * k, k * n, m * n, m, n, k, ta ? m : k, tb ? k : n, n, ta, tb, add);
   invoke(k_gemm, "gemm");
 }
@@ -55,9 +56,9 @@ static void conv_call(int which) {
   int64_t oh = (h + top + below(kh) - kh) / stride + 1, ow = (w + left + below(kw) - kw) / stride + 1;
   if (oh < 1 || ow < 1) return;
   int64_t x = images * h * w * in, y = images * oh * ow * out, f = kh * kw * in * out;
-  if (which == 0) floats(x), floats(f), floats(y), floats(out);
+  if (which == 0) floats(x), floats(f), floats(y), floats(out), floats(y);
   if (which == 1) floats(x), floats(y), floats(f);
-  if (which == 2) floats(y), floats(f), floats(x);
+  if (which == 2) floats(y), floats(f), floats(x), floats(x);
   NUMBERS(images, h, w, in, oh, ow, out, kh, kw, stride, top, left);
   int (*const kernel[])(const args *) = {k_conv, k_conv_grad_filter, k_conv_grad_input};
   invoke(kernel[which], "conv");
@@ -77,15 +78,15 @@ static void attention_call(int gradient) {
 static void norm_calls(void) {
   int64_t r = some(200), d = some(100), x = r * d;
   floats(x), floats(d), floats(x), floats(r), NUMBERS(r, d, 1e-5), invoke(k_rms_norm, "rms_norm");
-  floats(x), floats(d), floats(r), floats(x), floats(x), NUMBERS(r, d), invoke(k_rms_norm_grad_input, "rms_norm_grad_input");
+  floats(x), floats(d), floats(r), floats(x), floats(x), floats(x), NUMBERS(r, d), invoke(k_rms_norm_grad_input, "rms_norm_grad_input");
   floats(x), floats(r), floats(x), floats(d), NUMBERS(r, d), invoke(k_rms_norm_grad_weight, "rms_norm_grad_weight");
   floats(x), floats(d), floats(d), floats(x), floats(r), floats(r), NUMBERS(r, d, 1e-5), invoke(k_layer_norm, "layer_norm");
-  floats(x), floats(d), floats(r), floats(r), floats(x), floats(x), NUMBERS(r, d), invoke(k_layer_norm_grad_input, "layer_norm_grad_input");
+  floats(x), floats(d), floats(r), floats(r), floats(x), floats(x), floats(x), NUMBERS(r, d), invoke(k_layer_norm_grad_input, "layer_norm_grad_input");
   floats(x), floats(r), floats(r), floats(x), floats(d), floats(d), NUMBERS(r, d), invoke(k_layer_norm_grad_params, "layer_norm_grad_params");
   int64_t n = some(3), p = some(300), g = some(5), c = g * some(9), silu = below(2);
   x = n * p * c;
   floats(x), floats(c), floats(c), floats(x), floats(n * g), floats(n * g), NUMBERS(n, p, c, g, 1e-5, silu), invoke(k_group_norm, "group_norm");
-  floats(x), floats(c), floats(c), floats(n * g), floats(n * g), floats(x), floats(x), NUMBERS(n, p, c, g, 1e-5, silu), invoke(k_group_norm_grad_input, "group_norm_grad_input");
+  floats(x), floats(c), floats(c), floats(n * g), floats(n * g), floats(x), floats(x), floats(x), NUMBERS(n, p, c, g, 1e-5, silu), invoke(k_group_norm_grad_input, "group_norm_grad_input");
   floats(x), floats(c), floats(c), floats(n * g), floats(n * g), floats(x), floats(c), floats(c), NUMBERS(n, p, c, g, 1e-5, silu), invoke(k_group_norm_grad_params, "group_norm_grad_params");
 }
 

@@ -1,4 +1,4 @@
-// Single-precision matrix product C = op(A) op(B) (+ C or + bias), row-major, after Goto and van de Geijn 2008: operands are packed into panels
+// Single-precision matrix product C = op(A) op(B) (+ C, or + bias and addend), row-major, after Goto and van de Geijn 2008: operands are packed into panels
 // that the register tile reads in order. Convolutions use the same core with packing that reads from images.
 #pragma once
 #include "parallel.h"
@@ -13,7 +13,7 @@ typedef struct gemm gemm;
 typedef void (*pack_fn)(const gemm *g, int64_t first, int count, int64_t k0, int kc, float *out);
 
 struct gemm {
-  const float *a, *b, *bias;
+  const float *a, *b, *bias, *addend;  // addend: laid out as c
   float *c;
   int64_t m, n, k, lda, ldb, ldc;
   int ta, tb, accumulate;
@@ -81,8 +81,12 @@ static void pack_b_panel(const gemm *g, int64_t first, int count, int64_t k0, in
   else pack_dense(g->b, g->ldb, g->tb, first, count, NR, k0, kc, out);
 }
 
-// One MR x NR tile over k, written to `rows[i] + column`: stored, added to what is there, or added to `bias`.
-static void micro_tile(int k, const float *restrict a, const float *restrict b, float *const *rows, int64_t column, int mr, int nr, int add, const float *bias) {
+// What stands at the same place of another matrix that is laid out as c.
+static inline const float *addend_at(const gemm *g, const float *c) { return g->addend ? g->addend + (c - g->c) : 0; }
+
+// One MR x NR tile over k, written to `rows[i] + column`: stored, added to what is there, or added to bias and addend.
+static void micro_tile(const gemm *g, int k, const float *restrict a, const float *restrict b, float *const *rows, int64_t column, int mr, int nr, int add) {
+  const float *bias = g->bias;
   vf c[MR][NV];
 #pragma GCC unroll 16
   for (int i = 0; i < MR; i++)
@@ -103,14 +107,16 @@ static void micro_tile(int k, const float *restrict a, const float *restrict b, 
   }
   if (mr == MR && nr == NR) {
 #pragma GCC unroll 16
-    for (int i = 0; i < MR; i++)
+    for (int i = 0; i < MR; i++) {
+      const float *from = add ? rows[i] : addend_at(g, rows[i]);
 #pragma GCC unroll 4
       for (int v = 0; v < NV; v++) {
-        vf *out = (vf *)(rows[i] + column) + v;
-        if (add) *out += c[i][v];
-        else if (bias) *out = ((const vf *)(bias + column))[v] + c[i][v];
-        else *out = c[i][v];
+        vf sum = c[i][v];
+        if (!add && bias) sum += ((const vf *)(bias + column))[v];
+        if (from) sum += ((const vf *)(from + column))[v];
+        ((vf *)(rows[i] + column))[v] = sum;
       }
+    }
   } else {
     float t[MR * NR];
 #pragma GCC unroll 16
@@ -118,8 +124,13 @@ static void micro_tile(int k, const float *restrict a, const float *restrict b, 
 #pragma GCC unroll 4
       for (int v = 0; v < NV; v++) ((vf *)(t + i * NR))[v] = c[i][v];
     for (int i = 0; i < mr; i++) {
-      float *out = rows[i] + column;
-      for (int j = 0; j < nr; j++) out[j] = t[i * NR + j] + (add ? out[j] : bias ? bias[column + j] : 0.f);
+      const float *from = add ? rows[i] : addend_at(g, rows[i]);
+      for (int j = 0; j < nr; j++) {
+        float sum = t[i * NR + j];
+        if (!add && bias) sum += bias[column + j];
+        if (from) sum += from[column + j];
+        rows[i][column + j] = sum;
+      }
     }
   }
 }
@@ -132,15 +143,21 @@ static void macro_block(const gemm *g, int64_t i, int mc, int64_t j, int nc, int
   int add = !first_k || g->accumulate;
   for (int jj = 0; jj < nc; jj += NR)
     for (int ii = 0; ii < mc; ii += MR)
-      micro_tile(kc, pa + (int64_t)ii * kc, pb + jj / NR * pb_panel, rows + ii, j + jj, (int)min64(MR, mc - ii), (int)min64(NR, nc - jj), add, g->bias);
+      micro_tile(g, kc, pa + (int64_t)ii * kc, pb + jj / NR * pb_panel, rows + ii, j + jj, (int)min64(MR, mc - ii), (int)min64(NR, nc - jj), add);
+}
+
+// What the product is added to, at row `c` and column j.
+static inline float start_at(const gemm *g, const float *c, int64_t j) {
+  if (g->accumulate) return c[j];
+  float start = g->bias ? g->bias[j] : 0.f;
+  return g->addend ? start + addend_at(g, c)[j] : start;
 }
 
 static void clear_product(const gemm *g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
-  if (g->accumulate) return;
   for (int64_t i = m0; i < m1; i++) {
     float *row = g->c + i * g->ldc;
     if (g->rows) g->rows(g, i, 1, &row);
-    for (int64_t j = n0; j < n1; j++) row[j] = g->bias ? g->bias[j] : 0;
+    for (int64_t j = n0; j < n1; j++) row[j] = start_at(g, row, j);
   }
 }
 
@@ -190,14 +207,15 @@ static void gemv_columns(const gemm *g, int64_t n0, int64_t n1) {
   if (g->tb) {
     for (int64_t j = n0; j < n1; j++)
       for (int64_t i = 0; i < g->m; i++) {
-        float *c = g->c + i * g->ldc + j;
-        *c = dot(g->a + i * g->lda, g->b + j * g->ldb, g->k) + (g->accumulate ? *c : g->bias ? g->bias[j] : 0.f);
+        float *c = g->c + i * g->ldc;
+        c[j] = dot(g->a + i * g->lda, g->b + j * g->ldb, g->k) + start_at(g, c, j);
       }
     return;
   }
   for (int64_t i = 0; i < g->m; i++) {
     const float *x = g->a + i * g->lda;
     float *c = g->c + i * g->ldc;
+    const float *from = g->accumulate ? c : addend_at(g, c);
     int64_t j = n0;
     for (; j + 4 * VL <= n1; j += 4 * VL) {
       vf s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
@@ -211,16 +229,16 @@ static void gemv_columns(const gemm *g, int64_t n0, int64_t n1) {
       }
       vf s[4] = {s0, s1, s2, s3};
       for (int v = 0; v < 4; v++) {
-        vf *out = (vf *)(c + j) + v;
-        if (g->accumulate) *out += s[v];
-        else if (g->bias) *out = s[v] + ((const vf *)(g->bias + j))[v];
-        else *out = s[v];
+        vf sum = s[v];
+        if (!g->accumulate && g->bias) sum += ((const vf *)(g->bias + j))[v];
+        if (from) sum += ((const vf *)(from + j))[v];
+        ((vf *)(c + j))[v] = sum;
       }
     }
     for (; j < n1; j++) {
       float s = 0;
       for (int64_t q = 0; q < g->k; q++) s += x[q] * g->b[q * g->ldb + j];
-      c[j] = s + (g->accumulate ? c[j] : g->bias ? g->bias[j] : 0.f);
+      c[j] = s + start_at(g, c, j);
     }
   }
 }
@@ -286,11 +304,12 @@ static void gemm_parallel(const gemm *g) {
         job.nc = min64(nc, g->n - job.j);
         int64_t panels = ceil_div(job.nc, NR), row_panels = ceil_div(g->m, MR);
         parallel(panels, (double)job.nc * (double)job.ks, gemm_pack_chunk, &job);
-        // Blocks of at most MC rows, and enough of them that threads end together.
-        int64_t per_block = max64(1, min64(MC / MR, row_panels / 12));
-        job.rows = per_block * MR;
+        // Enough blocks that threads end together. Cutting changes no sum, since each element adds up its own blocks of k. Rows are cut first,
+        // down to four panels: a block packs its rows of A for itself, and lines of a transposed A are as long as that.
+        int64_t wanted = pool.threads > 1 ? 4 * pool.threads : 1;
+        job.rows = max64(min64(4, row_panels), min64(MC / MR, row_panels / wanted)) * MR;
         job.row_blocks = ceil_div(g->m, job.rows);
-        int64_t splits = min64(panels, ceil_div(12, job.row_blocks));
+        int64_t splits = min64(panels, ceil_div(wanted, job.row_blocks));
         job.columns = ceil_div(panels, splits) * NR;
         parallel(job.row_blocks * ceil_div(job.nc, job.columns), work, gemm_block_chunk, &job);
       }
@@ -304,19 +323,25 @@ static void gemm_batch_chunk(void *context, int64_t chunk, int thread) {
   g.a += chunk * job->batch_a;
   g.b += chunk * job->batch_b;
   g.c += chunk * job->batch_c;
+  if (g.addend) g.addend += chunk * job->batch_c;
   if (g.m <= GEMV_ROWS && !g.ta) gemv_columns(&g, 0, g.n);
   else gemm_serial(&g, 0, g.m, 0, g.n, scratch(thread));
 }
 
-// gemm: a, b, c, bias? [n]; batch, strideA, strideB, strideC, m, n, k, lda, ldb, ldc, transposeA, transposeB, accumulate
+// gemm: a, b, c, bias? [n], addend? like c; batch, strideA, strideB, strideC, m, n, k, lda, ldb, ldc, transposeA, transposeB, accumulate
 static int k_gemm(const args *a) {
-  gemm g = {.a = FLOATS(0), .b = FLOATS(1), .c = FLOATS(2), .bias = FLOATS(3), .m = NUM(4), .n = NUM(5), .k = NUM(6), .lda = NUM(7), .ldb = NUM(8),
-            .ldc = NUM(9), .ta = (int)NUM(10), .tb = (int)NUM(11), .accumulate = (int)NUM(12)};
+  gemm g = {.a = FLOATS(0), .b = FLOATS(1), .c = FLOATS(2), .bias = FLOATS(3), .addend = FLOATS(4), .m = NUM(4), .n = NUM(5), .k = NUM(6),
+            .lda = NUM(7), .ldb = NUM(8), .ldc = NUM(9), .ta = (int)NUM(10), .tb = (int)NUM(11), .accumulate = (int)NUM(12)};
   int64_t batch = NUM(0);
   if (g.k == 0 || batch >= 8 || (double)g.m * (double)g.n * (double)g.k < 32768) {
     if (g.m == 0 || g.n == 0) return 0;
     gemm_job job = {.g = &g, .batch_a = NUM(1), .batch_b = NUM(2), .batch_c = NUM(3)};
-    if (g.k == 0) for (int64_t i = 0; i < batch; i++) { gemm h = g; h.c += i * NUM(3); clear_product(&h, 0, h.m, 0, h.n); }
+    if (g.k == 0) for (int64_t i = 0; i < batch; i++) {
+      gemm h = g;
+      h.c += i * NUM(3);
+      if (h.addend) h.addend += i * NUM(3);
+      clear_product(&h, 0, h.m, 0, h.n);
+    }
     else parallel(batch, (double)batch * (double)g.m * (double)g.n * (double)g.k / 16, gemm_batch_chunk, &job);
     return 0;
   }
@@ -325,6 +350,7 @@ static int k_gemm(const args *a) {
     h.a += i * NUM(1);
     h.b += i * NUM(2);
     h.c += i * NUM(3);
+    if (h.addend) h.addend += i * NUM(3);
     gemm_parallel(&h);
   }
   return 0;

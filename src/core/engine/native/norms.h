@@ -52,7 +52,7 @@ static int k_rms_norm(const args *a) {
   return 0;
 }
 
-// rms_norm_grad_input: x, weight, rstd, dy, dx; rows, dim
+// rms_norm_grad_input: x, weight, rstd, dy, dx, addend? like dx; rows, dim
 static void rms_norm_grad_rows(const args *a, int64_t begin, int64_t end) {
   int64_t d = NUM(1);
   const float *w = FLOATS(1);
@@ -61,7 +61,12 @@ static void rms_norm_grad_rows(const args *a, int64_t begin, int64_t end) {
     float *dx = FLOATS(4) + r * d, rstd = FLOATS(2)[r], s = 0;
     SIMD_SUM(s) for (int64_t i = 0; i < d; i++) s += dy[i] * w[i] * x[i];
     s *= rstd * rstd * rstd / (float)d;
-    SIMD for (int64_t i = 0; i < d; i++) dx[i] = rstd * dy[i] * w[i] - s * x[i];
+    const float *addend = FLOATS(5) ? FLOATS(5) + r * d : 0;
+    if (addend) {
+      SIMD for (int64_t i = 0; i < d; i++) dx[i] = addend[i] + (rstd * dy[i] * w[i] - s * x[i]);
+    } else {
+      SIMD for (int64_t i = 0; i < d; i++) dx[i] = rstd * dy[i] * w[i] - s * x[i];
+    }
   }
 }
 static int k_rms_norm_grad_input(const args *a) {
@@ -106,7 +111,7 @@ static int k_layer_norm(const args *a) {
   return 0;
 }
 
-// layer_norm_grad_input: x, weight, mean, rstd, dy, dx; rows, dim
+// layer_norm_grad_input: x, weight, mean, rstd, dy, dx, addend? like dx; rows, dim
 static void layer_norm_grad_rows(const args *a, int64_t begin, int64_t end) {
   int64_t d = NUM(1);
   const float *w = FLOATS(1);
@@ -120,7 +125,12 @@ static void layer_norm_grad_rows(const args *a, int64_t begin, int64_t end) {
     }
     s1 /= (float)d;
     s2 /= (float)d;
-    SIMD for (int64_t i = 0; i < d; i++) dx[i] = rstd * (dy[i] * w[i] - s1 - (x[i] - mean) * rstd * s2);
+    const float *addend = FLOATS(6) ? FLOATS(6) + r * d : 0;
+    if (addend) {
+      SIMD for (int64_t i = 0; i < d; i++) dx[i] = addend[i] + rstd * (dy[i] * w[i] - s1 - (x[i] - mean) * rstd * s2);
+    } else {
+      SIMD for (int64_t i = 0; i < d; i++) dx[i] = rstd * (dy[i] * w[i] - s1 - (x[i] - mean) * rstd * s2);
+    }
   }
 }
 static int k_layer_norm_grad_input(const args *a) {
@@ -152,7 +162,7 @@ static int k_layer_norm_grad_params(const args *a) {
 typedef struct {
   const args *a;
   int64_t images, positions, channels, groups, step, chunks;
-  const float *x, *weight, *bias, *mean, *rstd, *dy;
+  const float *x, *weight, *bias, *mean, *rstd, *dy, *addend;
   float *y, *dx, *sums;  // sums: [images, chunks, 2, channels], then per-image coefficients [images, 2, channels]
   int silu;
 } group_norm_job;
@@ -307,14 +317,19 @@ static void group_norm_grad_apply(void *context, int64_t chunk, int thread) {
   for (int64_t r = begin; r < end; r++) {
     const float *x = job->x + r * c;
     float *dx = job->dx + r * c;
-    SIMD for (int64_t i = 0; i < c; i++) dx[i] = scale[i] * (dx[i] * w[i] - m1[i] - (x[i] * scale[i] + shift[i]) * m2[i]);
+    const float *addend = job->addend ? job->addend + r * c : 0;
+    if (addend) {
+      SIMD for (int64_t i = 0; i < c; i++) dx[i] = addend[i] + scale[i] * (dx[i] * w[i] - m1[i] - (x[i] * scale[i] + shift[i]) * m2[i]);
+    } else {
+      SIMD for (int64_t i = 0; i < c; i++) dx[i] = scale[i] * (dx[i] * w[i] - m1[i] - (x[i] * scale[i] + shift[i]) * m2[i]);
+    }
   }
 }
 
-// group_norm_grad_input: x, weight, bias, mean, rstd, dy, dx; images, positions, channels, groups, -, silu
+// group_norm_grad_input: x, weight, bias, mean, rstd, dy, dx, addend? like dx; images, positions, channels, groups, -, silu
 static int k_group_norm_grad_input(const args *a) {
   group_norm_job job = group_norm_sizes(a);
-  job.x = FLOATS(0), job.weight = FLOATS(1), job.bias = FLOATS(2), job.mean = FLOATS(3), job.rstd = FLOATS(4), job.dy = FLOATS(5), job.dx = FLOATS(6);
+  job.x = FLOATS(0), job.weight = FLOATS(1), job.bias = FLOATS(2), job.mean = FLOATS(3), job.rstd = FLOATS(4), job.dy = FLOATS(5), job.dx = FLOATS(6), job.addend = FLOATS(7);
   if (!group_norm_fits(&job)) return 2;
   int64_t width = job.channels / job.groups;
   double work = (double)job.images * (double)job.positions * (double)job.channels;

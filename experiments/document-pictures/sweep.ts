@@ -1,0 +1,3 @@
+import { experiments } from 'dreamllm';
+
+export default experiments.documentPictures();
