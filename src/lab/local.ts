@@ -44,7 +44,7 @@ export async function runLocally(options: LocalOptions): Promise<boolean> {
 
   const start = (index: number) =>
     new Promise<void>((resolve) => {
-      const order: WorkerOrder = { file, out, shared, worker: `${process.pid}.${index}`, attempts, stopOnFailure: policy.kind === 'stop', ttl: options.ttl ?? 60_000 };
+      const order: WorkerOrder = { file, out, shared, from: index / options.workers, worker: `${process.pid}.${index}`, attempts, stopOnFailure: policy.kind === 'stop', ttl: options.ttl ?? 60_000 };
       const child = fork(siblingModule(import.meta.url, './worker-process'), [JSON.stringify(order)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env });
       children.add(child);
       child.on('message', (message: { finished?: string; failed?: string; failure?: Failure }) => {

@@ -140,6 +140,14 @@ describe('running a sweep', () => {
     assert.deepEqual([secondsBefore(1), secondsBefore(60)], [40, 3540]);
   });
 
+  test('begins in different places with several workers, and comes round to what is left', async () => {
+    const files = sweepFile('spread', { count: 4, seeds: 2, milliseconds: 50 });
+    const order = { ...files, worker: 'w', attempts: 1, stopOnFailure: false, ttl: 2000, from: 0.5 };
+    const child = fork(siblingModule(import.meta.url, './worker-process'), [JSON.stringify(order)], { stdio: 'ignore' });
+    await new Promise((resolve) => child.on('exit', resolve));
+    assert.deepEqual(lines(files.log), [1, 0].flatMap((seed) => [0, 1, 2, 3].map((width) => `train ${width} ${seed}`)));
+  });
+
   test('goes on after a failure, keeps its error, and tries it again when asked', async () => {
     const marker = JSON.stringify(join(folder, 'failed-once'));
     const failing = `const { existsSync, writeFileSync } = await import('node:fs');

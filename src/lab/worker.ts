@@ -15,6 +15,8 @@ export interface WorkerOrder {
   stopOnFailure: boolean;
   /** Milliseconds after which a silent holder counts as dead. */
   ttl: number;
+  /** Where in the list this worker begins, as a share of it. Neighbours in the list often need the same stages, for which one would wait for the other. */
+  from?: number;
   /** Run only these trials, by position (a Slurm array task runs one). */
   only?: number[];
   /** Seconds after which the worker checkpoints and ends, to go on in another process: what a batch system allows, less time to do so. */
@@ -27,7 +29,9 @@ export const outOfTime = 75;
 /** Claims and runs trials until none is left that anybody could run. Returns the exit status: 0, or 1 when a trial failed. */
 export async function work(order: WorkerOrder, signal: AbortSignal): Promise<number> {
   const sweep = await loadSweep(order.file);
-  const all = trials(sweep).filter((_, i) => !order.only || order.only.includes(i));
+  const listed = trials(sweep).filter((_, i) => !order.only || order.only.includes(i));
+  const first = Math.floor((order.from ?? 0) * listed.length);
+  const all = [...listed.slice(first), ...listed.slice(0, first)];
   const isOpen = (trial: (typeof all)[number]) => !isFinished(order.out, trial) && failuresOf(order.out, trial).length < order.attempts;
   for (;;) {
     let progressed = false;
