@@ -91,7 +91,7 @@ describe('the experiments', () => {
     for (const name of Object.keys(planned)) {
       const records = trials(await loadSweep(join(root, name, 'sweep.ts'))).map(({ hash, config, seed }, i): TrialRecord => ({
         sweep: name, trial: hash, config, seed, measurement: 'm', hash, seconds: 1, worker: 'w', token: 1,
-        result: metrics.map((metric) => ({ metric, value: ((i * 7) % 11) / 11 + seed / 100, n: 10, protocol: { matcher: 'log-likelihood of the letters', picture: true, how: 'zero' }, details })),
+        result: metrics.map((metric) => ({ metric, value: ((i * 7) % 11) / 11 + seed / 100, n: 10, protocol: { matcher: 'log-likelihood of the options', picture: true, how: 'zero' }, details })),
       }));
       for (const [figure, draw] of Object.entries(sweepFigures[name])) {
         const { data } = draw(records);
