@@ -93,14 +93,14 @@ export async function runMainJob(options: MainOptions): Promise<MainResult> {
   mkdirSync(join(out, 'pictures'), { recursive: true });
   const { engine, threads } = await useBackend();
   const made = { ...provenance(), engine, threads, load: loadavg()[0], day: new Date().toISOString().slice(0, 10) };
-  const context: MainContext = { out, seed, foundation, smoke };
+  const context: MainContext = { out, seed, foundation, code: codeVersion(), smoke };
   // One failure ends the others, so that nothing goes on behind an error.
   const failed = new AbortController();
   const stop = AbortSignal.any([signal, failed.signal]);
   const lanes = new Lanes('./main-lane', context, stop, threads);
   say(`${lanes.count} parts at once, ${lanes.threads} ${lanes.threads === 1 ? 'thread' : 'threads'} each.`);
 
-  const origin = { seed, sizes: sizesOf(context), foundation: foundationHash(foundation), code: codeVersion(), evaluation: codeVersion(['eval', 'lab']) };
+  const origin = { seed, sizes: sizesOf(context), foundation: foundationHash(foundation), code: context.code, evaluation: codeVersion(['eval', 'lab']) };
   const runner = new StepRunner(join(out, 'steps'), plan, say, onProgress);
   const step = <Task extends keyof typeof mainTasks>(name: string, task: Task, args: Parameters<(typeof mainTasks)[Task]>[1]) =>
     runner.run(name, { origin, args }, (report) =>

@@ -29,6 +29,8 @@ export interface MainContext {
   seed: number;
   /** Folder of the foundation. */
   foundation: string;
+  /** Hash of the code when the job began: its parts are processes of their own, and somebody may be editing. */
+  code: string;
   smoke: boolean;
 }
 
@@ -57,9 +59,9 @@ export const mainTasks = {
   /** Trains a stage of an arm, and before it those that it starts from. Returns the folder. */
   async train(context: MainContext, { arm, name }: { arm: SynergyArm; name: StageName }, { signal, report }: LaneTools): Promise<string> {
     await useBackend();
-    const { out, seed, foundation, smoke } = context;
+    const { out, seed, foundation, code, smoke } = context;
     const progress = (label: string, total: number): Progress => ({ update: (done) => report({ label: `${arm} ${label}`, done, total }), say() {}, end() {} });
-    const graph = stageGraph({ folder: join(out, 'stages'), foundation, signal, progress, ...(smoke ? { steps: 4 } : {}) });
+    const graph = stageGraph({ folder: join(out, 'stages'), foundation, code, signal, progress, ...(smoke ? { steps: 4 } : {}) });
     const changes = name === 'i-gpt' || name === 'sft' ? { lossWeights: synergyArms[arm] } : {};
     return join('stages', basename(await graph.stage(name, { seed, ...changes })));
   },

@@ -27,6 +27,8 @@ export interface StageGraphOptions {
   signal?: AbortSignal;
   progress?: (label: string, steps: number) => Progress;
   foundation?: string;
+  /** What the code that trains is called, where several processes must agree although files change meanwhile. Default: its hash now. */
+  code?: string;
   /** Steps of every stage in place of its own, to see that a recipe runs. */
   steps?: number;
   /** What this recipe has otherwise than nano's stages. */
@@ -35,8 +37,8 @@ export interface StageGraphOptions {
   config?: Partial<DreamConfig>;
 }
 
-export function stageGraph({ folder, signal, progress, foundation = join(packageRoot(), 'data/foundation'), steps, changes = {}, config }: StageGraphOptions): StageGraph {
-  const origin = { foundation: foundationHash(foundation), code: codeVersion() };
+export function stageGraph({ folder, signal, progress, foundation = join(packageRoot(), 'data/foundation'), code = codeVersion(), steps, changes = {}, config }: StageGraphOptions): StageGraph {
+  const origin = { foundation: foundationHash(foundation), code };
   return {
     async stage(name, change = {}) {
       const settings: StageSettings = stageSettings({ ...nano[name], ...changes[name], ...change, ...(steps === undefined ? {} : { length: { steps } }) });
