@@ -1,15 +1,21 @@
 // %% [markdown]
 // # Synergy
 //
-// The paper's claim: learning to draw helps to read, and the other way round. The three arms here see the same records in the same order for as many updates, and differ by the losses that count. One seed: a difference is an observation.
+// The paper's claim: learning to draw helps to read, and the other way round. The three arms here see the same records in the same order for as many updates, and differ by the
+// losses that count. One seed: a difference is an observation.
 
 // %% tags=["parameters"]
 const folder = 'runs/start';
 
 // %%
-import { measurementTable, openJob, synergyFigures } from 'dreamllm';
+import { against, describeJob, find, jobPicture, measurementTable, openJob, sweepFigure, synergyArms, synergyFigures } from 'dreamllm';
+import { md } from 'dreamllm/notebook';
 const job = openJob(folder);
 const [comprehension, creation] = synergyFigures(job);
+describeJob(job);
+
+// %%
+synergyArms;
 
 // %% [markdown]
 // ## Reading
@@ -19,6 +25,11 @@ const [comprehension, creation] = synergyFigures(job);
 // %%
 comprehension;
 
+// %%
+const arms = job.result.arms;
+const vqa = (arm: keyof typeof arms) => find(arms[arm].comprehension, 'vqa-accuracy');
+md`${against('Open questions, joint:', vqa('joint'), { name: 'comprehension-only', value: vqa('comprehension-only').value })} The interval is over questions, not seeds, and leaves out that the other number is uncertain too.`;
+
 // %% [markdown]
 // ## Drawing
 //
@@ -26,6 +37,39 @@ comprehension;
 
 // %%
 creation;
+
+// %%
+const fid = (arm: keyof typeof arms) => find(arms[arm].creation, 'fid').value.toFixed(1);
+md`FID: joint ${fid('joint')}, creation-only ${fid('creation-only')}, comprehension-only ${fid('comprehension-only')} (lower is better; one seed, no interval).`;
+
+// %% [markdown]
+// What the arms draw for the same prompts, true pictures above each: joint, creation-only, comprehension-only.
+
+// %%
+jobPicture(job, 'pictures/joint.png');
+
+// %%
+jobPicture(job, 'pictures/creation-only.png');
+
+// %%
+jobPicture(job, 'pictures/comprehension-only.png');
+
+// %% [markdown]
+// ## Over seeds
+//
+// The sweep repeats the arms with five seeds and without documents. Differences are paired by seed; an interval that leaves out zero is a finding. Where it has been run:
+
+// %%
+sweepFigure('synergy', 'fid-difference');
+
+// %%
+sweepFigure('synergy', 'vqa-difference');
+
+// %%
+sweepFigure('synergy', 'multiple-choice');
+
+// %% [markdown]
+// ## Every number
 
 // %%
 measurementTable(job, 'mmbench-circular', 'vqa-accuracy', 'fid', 'kid', 'clip-score');

@@ -8,10 +8,10 @@
 const folder = 'runs/start';
 
 // %%
-import { conversationAt, documentAt, loadImage, openJob, preset, renderScene, sceneAt, useBackend } from 'dreamllm';
+import { describeJob, documentAt, openJob, preset, renderScene, useBackend } from 'dreamllm';
 const { engine, reasons } = await useBackend();
 const job = openJob(folder);
-reasons.at(-1);
+[describeJob(job), `Computing on ${engine}: ${reasons.at(-1)}`];
 
 // %% [markdown]
 // ## Data
@@ -46,17 +46,21 @@ Object.fromEntries(presetNames.map((name) => [name, countParameters(dreamSpec(pr
 // %% [markdown]
 // ## A training, live
 //
-// `micro` is a random-weight model for tests: 40 steps of aligning dream queries take seconds. Expect the diffusion loss to fall a little from about 1,
+// `micro` is a random-weight model for tests: 24 steps of aligning dream queries take seconds. Expect the diffusion loss to fall a little from about 1,
 // the loss of predicting nothing.
 
 // %%
-import { lossCurve, nano, stageSettings, trainStage } from 'dreamllm';
+import { lossCurve, nano, stageSettings, trainStage, trend } from 'dreamllm';
 import { mkdtempSync } from 'node:fs';
+import { md } from 'dreamllm/notebook';
 const losses: number[] = [];
-const settings = stageSettings({ ...nano['alignment-creation'], maxTokens: 128, microBatchSize: 4, length: { steps: 40 } });
+const settings = stageSettings({ ...nano['alignment-creation'], maxTokens: 128, microBatchSize: 4, length: { steps: 24 } });
 const out = `${mkdtempSync('/tmp/dreamllm-tour-')}/run`;
 const { artefact } = await trainStage({ preset: 'micro', settings, out, validate: false, onStep: (_, { loss }) => losses.push(loss) });
 lossCurve('Micro: aligning dream queries', [{ name: 'diffusion loss', steps: losses.map((_, i) => i), values: losses }]);
+
+// %%
+md`${trend('Diffusion loss', losses)}`;
 
 // %% [markdown]
 // ## What the trained model does
@@ -67,5 +71,13 @@ lossCurve('Micro: aligning dream queries', [{ name: 'diffusion loss', steps: los
 import { jobPicture } from 'dreamllm';
 jobPicture(job, 'pictures/joint.png');
 
+// %% [markdown]
+// The first held-out questions, right or wrong:
+
 // %%
-job.result.use.answers.map(({ question, answer, expected }) => ({ question, answer, expected }));
+import { aqFrom } from 'dreamllm';
+aqFrom(job.result.use.answers.map(({ question, answer, expected }) => ({ question, answer, expected, right: answer === expected })));
+
+// %% [markdown]
+// The other chapters take this apart: foundation, alignment, interleaved-pretraining and instruction-tuning follow the training; comprehension, creation, interleaved, synergy,
+// dream-queries and image-to-image look at the result; paper-tables sets it beside the paper.

@@ -3,7 +3,7 @@
  * what a chapter calls by name is exported flat.
  */
 export { useBackend, describeBackend, type BackendChoice } from './core/backend.js';
-export { contactSheet, decodeImage, encodePng, type RgbImage } from './core/images.js';
+export { contactSheet, decodeImage, encodePng, toImages, type RgbImage } from './core/images.js';
 export { countParameters, flatten, initialize, select, type Params, type Spec } from './core/params.js';
 export { packageRoot } from './core/process.js';
 export { deriveSeed, random, type Random } from './core/random.js';
@@ -14,11 +14,12 @@ export * as clip from './models/clip/index.js';
 export * as diffusion from './models/diffusion/index.js';
 
 export type { Tokenizer } from './text/tokenizer.js';
-export { answer, continueText, type AnswerOptions } from './dreamllm/comprehend.js';
+export { answer, continueText, questionPrompt, type AnswerOptions } from './dreamllm/comprehend.js';
 export { layoutConfig, type DreamConfig, type Objective } from './dreamllm/config.js';
-export { draw, drawFrom, queryStates, type DrawOptions } from './dreamllm/create.js';
+export { draw, drawFrom, namedSampler, queryStates, type DrawOptions } from './dreamllm/create.js';
 export { writeDocument, type Part, type WriteOptions } from './dreamllm/interleaved.js';
 export { dreamLoss, drawDiffusion, diffusionTerms } from './dreamllm/loss.js';
+export { QueryAttention } from './dreamllm/query-attention.js';
 export { dreamSpec, residentModel, type DreamModel, type DreamParams } from './dreamllm/model.js';
 export { preset, presetNames } from './dreamllm/presets.js';
 
@@ -41,7 +42,9 @@ export * from './eval/statistics.js';
 export * as metrics from './eval/index.js';
 
 export * as experiments from './lab/experiments/index.js';
-export { aqFrom, documentHtml, foundationCurves, latencyFigure } from './lab/chapters.js';
+export {
+  abilityBars, aqFrom, comparisonOf, documentHtml, documentMatch, editOf, foundationCurves, greyMaps, imageEdits, latencyFigure, lossSentences, openStage, pictureDistance, sweepFigure, trainedParts,
+} from './lab/chapters.js';
 export { compare } from './lab/comparison.js';
 export { bySetting, recordRows, toArquero, toDanfo } from './lab/frames.js';
 export { bars, radar } from './lab/figures/bars.js';
@@ -54,12 +57,13 @@ export {
 export { queryMaps } from './lab/figures/query-maps.js';
 export { pareto } from './lab/figures/pareto.js';
 export { sampleGrid } from './lab/figures/sample-grid.js';
-export { jobPicture, measurementTable, openJob, stageEvents, type Job } from './lab/job.js';
+export { describeJob, jobPicture, measurementTable, openJob, recordHash, stageEvents, type Job } from './lab/job.js';
 export { paperTable, paperTableNames } from './lab/paper.js';
 export { paperComparison } from './lab/paper-tables.js';
 export { readRecords } from './lab/records.js';
-export { abilityRadar, guidanceFigure, stageCurves, synergyFigures, validationCurves, vanilla } from './lab/report.js';
+export { abilityRadar, find, guidanceFigure, stageCurves, synergyFigures, validationCurves, vanilla } from './lab/report.js';
 export { stageGraph } from './lab/stage-graph.js';
 export { type Config, type Measure, type Sweep, type TrialContext } from './lab/sweep.js';
 export { trainArm, synergyArms } from './lab/synergy.js';
 export { toHtml, toLatex, toMarkdown } from './lab/tables.js';
+export { against, promptEffect, stated, trend } from './lab/verdicts.js';

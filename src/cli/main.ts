@@ -17,6 +17,7 @@ const commands: Record<string, () => Promise<{ default: Command }>> = {
   notebook: () => import('./notebook.js'),
   parity: () => import('./parity.js'),
   plot: () => import('./plot.js'),
+  publish: () => import('./publish.js'),
   reproduce: () => import('./reproduce.js'),
   start: () => import('./start.js'),
   sweep: () => import('./sweep.js'),

@@ -4,7 +4,7 @@ import { join, relative } from 'node:path';
 import { packageRoot, siblingModule } from '../core/process.js';
 import { loadSweep } from '../lab/load-sweep.js';
 import { formatSeconds, planSweep } from '../lab/plan.js';
-import { experimentNames, reproduce } from '../lab/reproduce.js';
+import { experimentNames, generatedDocuments, reproduce } from '../lab/reproduce.js';
 import { partNames } from '../train/foundation/part.js';
 import { readFoundation } from '../train/foundation/trainer.js';
 import { UsageError, type Command } from './command.js';
@@ -33,7 +33,9 @@ const command: Command = {
       }
     }
     const out = (values.out as string | undefined) ?? join(experiments, 'reproduced');
-    const { files, missing } = await reproduce({ experiments, out, say: (line) => console.log(line) });
+    // A reproduction elsewhere leaves the committed documents alone.
+    const documents = values.out === undefined ? generatedDocuments(packageRoot()) : [];
+    const { files, missing } = await reproduce({ experiments, out, documents, say: (line) => console.log(line) });
     for (const each of missing) console.log(`missing: ${each}`);
     console.log(`${files.length} files in ${relative(process.cwd(), out) || '.'}.`);
   },

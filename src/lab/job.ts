@@ -4,6 +4,7 @@ import * as aq from 'arquero';
 import { packageRoot } from '../core/process.js';
 import { type Event, readEvents } from '../train/run-folder.js';
 import type { StageName } from '../train/stages.js';
+import { contentHash } from './content-hash.js';
 import { readJson } from './files.js';
 import type { MainResult } from './main-job.js';
 import { allMeasurements } from './report.js';
@@ -22,6 +23,16 @@ export function openJob(path = 'runs/start'): Job {
   if (!result) throw new Error(`${path} holds no finished job: result.json is missing. Run "npm start", or give the folder that it wrote to.`);
   return { folder, result };
 }
+
+/**
+ * Names what a job found by its content: trainings by their own hashes, measurements, uses. Times and the machine are no part of it. Notebooks print it, and
+ * so does what `npm run reproduce` writes, so that a number can be followed from one to the other.
+ */
+export const recordHash = ({ seed, stages, foundation, arms, guidance, use }: MainResult): string => contentHash({ seed, stages, foundation, arms, guidance, use });
+
+/** One line that says where a notebook's numbers come from. */
+export const describeJob = ({ result }: Job): string =>
+  `Record ${recordHash(result)}: seed ${result.seed}${result.smoke ? ', A SMOKE RUN whose numbers mean nothing' : ''}; final model ${result.stages.joint.sft}; protocols in experiments/reproduced/main-job.md.`;
 
 /** A picture of the job as PNG bytes, such as `pictures/joint.png`; a notebook shows them as a picture. */
 export const jobPicture = ({ folder }: Job, name: string): Uint8Array => readFileSync(join(folder, name));

@@ -1,5 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { basename, join, relative } from 'node:path';
+import { useBackend } from '../core/backend.js';
 import { contactSheet, encodePng, type RgbImage } from '../core/images.js';
 import { packageRoot } from '../core/process.js';
 import { pairAt } from '../data/captions.js';
@@ -20,10 +22,12 @@ import { runNotebook } from '../kernel/document/run.js';
 import { writeTextAtomically } from '../train/files.js';
 import { foundationHash } from '../train/hand-off.js';
 import { progress } from '../train/progress.js';
+import { provenance, type Provenance } from '../train/provenance.js';
 import { stageNames, type StageName } from '../train/stages.js';
-import { chapterNames, chapterSource } from './chapters.js';
+import { chapterNames, chapterSource, type ChapterName } from './chapters.js';
 import { codeVersion } from './content-hash.js';
 import { fullSizes, measureComprehension, measureCreation, measureFoundation, measureGuidanceScale, openNano, sheetRows, smokeSizes, type MeasureOptions } from './measure-nano.js';
+import { drawSamples, type Samples } from './samples.js';
 import { stageGraph, type StageGraph } from './stage-graph.js';
 import { StepRunner, type Step } from './steps.js';
 import { synergyArmNames, synergyArms, type SynergyArm } from './synergy.js';
@@ -37,7 +41,16 @@ export interface MainResult {
   arms: Record<SynergyArm, { comprehension: Measurement[]; creation: Measurement[] }>;
   guidance: { scale: number; measurements: Measurement[] }[];
   use: UseResult;
+  /** Contact sheets of fixed prompts, under `pictures/`. Absent in results from before there were any. */
+  samples?: Samples;
   times: { title: string; seconds: number }[];
+  /**
+   * What the job ran on when it was last started: engine, threads, the load (mean number of running processes over a minute) before it began, and the most
+   * memory it held in MiB. Absent in older results.
+   */
+  made?: Provenance & { engine: string; threads: number; load: number; memoryMiB: number; day: string };
+  /** A run of a few steps: its numbers mean nothing. */
+  smoke?: boolean;
 }
 
 export interface UseResult {
@@ -74,6 +87,7 @@ const plan: Pick<Step, 'name' | 'seconds'>[] = [
   ]),
   { name: 'guidance', seconds: 40 },
   { name: 'use', seconds: 20 },
+  { name: 'samples', seconds: 15 },
   { name: 'notebooks', seconds: 40 },
 ];
 
@@ -83,6 +97,8 @@ const plan: Pick<Step, 'name' | 'seconds'>[] = [
  */
 export async function runMainJob({ out, seed, smoke = false, foundation = join(packageRoot(), 'data/foundation'), signal, say }: MainOptions): Promise<MainResult> {
   mkdirSync(join(out, 'pictures'), { recursive: true });
+  const { engine, threads } = await useBackend();
+  const made = { ...provenance(), engine, threads, load: loadavg()[0], day: new Date().toISOString().slice(0, 10) };
   const sizes = smoke ? smokeSizes : fullSizes;
   const origin = { seed, sizes, foundation: foundationHash(foundation), code: codeVersion(), evaluation: [codeVersion(['eval']), measureFoundation, measureComprehension, measureCreation] };
   const graph = stageGraph({ folder: join(out, 'stages'), foundation, signal, progress: (label, steps) => progress(label, steps), ...(smoke ? { steps: 4 } : {}) });
@@ -122,11 +138,22 @@ export async function runMainJob({ out, seed, smoke = false, foundation = join(p
     withModel(joint, (subject) => useModel(subject, out, seed, signal)),
   );
 
-  const result: MainResult = { seed, stages, foundation: foundationResult, arms, guidance, use, times: runner.times.map(({ title, seconds }) => ({ title, seconds })) };
-  writeTextAtomically(join(out, 'result.json'), JSON.stringify(result));
+  const samples = await step('samples', 'Draw contact sheets of each stage and guidance scale', { origin, joint: stages.joint.sft }, () =>
+    drawSamples({
+      stages: Object.fromEntries(stageNames.map((name) => [name, join(out, stages.joint[name])])) as Record<StageName, string>,
+      foundation, out: join(out, 'pictures'), ...(smoke ? { steps: 2, candidates: 8 } : {}), signal,
+    }),
+  );
 
+  const write = (): MainResult => {
+    const times = runner.times.map(({ title, seconds }) => ({ title, seconds }));
+    const result: MainResult = { seed, stages, foundation: foundationResult, arms, guidance, use, samples, times, made: { ...made, memoryMiB: Math.round(process.resourceUsage().maxRSS / 1024) }, ...(smoke ? { smoke } : {}) };
+    writeTextAtomically(join(out, 'result.json'), JSON.stringify(result));
+    return result;
+  };
+  write(); // the notebooks read it
   await step('notebooks', 'Execute the notebooks', { origin, joint: stages.joint.sft, sources: chapterNames.map(chapterSource) }, () => executeChapters(out, signal));
-  return { ...result, times: runner.times.map(({ title, seconds }) => ({ title, seconds })) };
+  return write();
 }
 
 const stageOf = (graph: StageGraph, arm: SynergyArm, name: StageName, seed: number): Promise<string> =>
@@ -165,21 +192,32 @@ async function measureGuidance(subject: Subject, options: MeasureOptions): Promi
   return results;
 }
 
-/** Runs every chapter on this job, each in a kernel of its own; the executed notebooks lie in `notebooks/`. */
+/** Runs every chapter on this job, each in a kernel of its own, two at a time; the executed notebooks lie in `notebooks/`. */
 async function executeChapters(out: string, signal: AbortSignal): Promise<string[]> {
   mkdirSync(join(out, 'notebooks'), { recursive: true });
-  const made: string[] = [];
-  for (const name of chapterNames) {
-    signal.throwIfAborted();
-    const path = join(out, 'notebooks', `${name}.ipynb`);
-    writeNotebook(path, fromPercent(chapterSource(name)));
-    // A path from the package's folder keeps the notebook the same wherever it was run.
-    const takesFolder = chapterSource(name).includes('tags=["parameters"]');
-    const failures = await runNotebook(path, { signal, timeout: 300, parameters: takesFolder ? { folder: relative(packageRoot(), out) } : {} });
-    if (failures.length) throw new Error(`notebooks/${name}.ts failed in cell ${failures[0].cell}: ${failures[0].ename}: ${failures[0].evalue}`);
-    made.push(join('notebooks', `${name}.ipynb`));
+  const waiting = [...chapterNames];
+  // A failure stops the others too: what they would show is not going to be used.
+  const failed = new AbortController();
+  const worker = async () => {
+    for (let name = waiting.shift(); name; name = waiting.shift()) await executeChapter(name, out, AbortSignal.any([signal, failed.signal]));
+  };
+  try {
+    await Promise.all([worker(), worker()]);
+  } catch (error) {
+    failed.abort();
+    throw error;
   }
-  return made;
+  return chapterNames.map((name) => join('notebooks', `${name}.ipynb`));
+}
+
+async function executeChapter(name: ChapterName, out: string, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const path = join(out, 'notebooks', `${name}.ipynb`);
+  writeNotebook(path, fromPercent(chapterSource(name)));
+  // A path from the package's folder keeps the notebook the same wherever it was run.
+  const takesFolder = chapterSource(name).includes('tags=["parameters"]');
+  const failures = await runNotebook(path, { signal, timeout: 300, parameters: takesFolder ? { folder: relative(packageRoot(), out) } : {} });
+  if (failures.length) throw new Error(`notebooks/${name}.ts failed in cell ${failures[0].cell}: ${failures[0].ename}: ${failures[0].evalue}`);
 }
 
 /** Documents that the model is asked to begin; where pictures go is its own choice. */

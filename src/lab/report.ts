@@ -43,9 +43,9 @@ export function stageCurves({ result, folder }: Job): { name: StageName; figure:
   });
 }
 
-/** Held-out losses of a stage at noise that never changes, against its steps. */
-export function validationCurves({ result, folder }: Job): Figure {
-  const series = stageNames.flatMap((name) => {
+/** Held-out losses of stages at noise that never changes, against their steps. */
+export function validationCurves({ result, folder }: Job, names: readonly StageName[] = stageNames): Figure {
+  const series = names.flatMap((name) => {
     const events = readEvents(join(folder, result.stages.joint[name])).filter(({ type, valDiffusion }) => type === 'evaluation' && typeof valDiffusion === 'number');
     return events.length ? [{ name, x: events.map(({ step }) => step!), y: events.map(({ valDiffusion }) => valDiffusion as number) }] : [];
   });

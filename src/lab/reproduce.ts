@@ -10,6 +10,7 @@ import type { Figure } from './figures/figure.js';
 import type { MainResult } from './main-job.js';
 import { paperTableNames } from './paper.js';
 import { paperComparison } from './paper-tables.js';
+import { generatedParts, measuredMarkdown, withParts } from './readme.js';
 import { readRecords } from './records.js';
 import { abilityRadar, guidanceFigure, synergyFigures } from './report.js';
 import { toHtml, toLatex, toMarkdown } from './tables.js';
@@ -22,11 +23,19 @@ export interface Reproduction {
   missing: string[];
 }
 
+export interface ReproduceOptions {
+  experiments: string;
+  out: string;
+  /** Documents whose generated parts are written anew, with what leads from them to the repository's root. */
+  documents?: readonly { path: string; prefix: string }[];
+  say?(line: string): void;
+}
+
 /**
  * Rebuilds every table and figure that committed records allow: tables of the paper with the counterparts of `experiments/NAME/results.jsonl` and
- * `experiments/main-job/result.json`, and the figures of each. The same records give the same bytes; nothing is trained or measured.
+ * `experiments/main-job/result.json`, the figures of each, and the parts of documents that are made of numbers. The same records give the same bytes; nothing is trained or measured.
  */
-export async function reproduce({ experiments, out, say = () => undefined }: { experiments: string; out: string; say?(line: string): void }): Promise<Reproduction> {
+export async function reproduce({ experiments, out, documents = [], say = () => undefined }: ReproduceOptions): Promise<Reproduction> {
   const missing: string[] = [];
   const sources: string[] = [];
   const records: TrialRecord[] = [];
@@ -71,6 +80,16 @@ export async function reproduce({ experiments, out, say = () => undefined }: { e
     write(`tables/${name}.html`, `${toHtml(table)}\n`);
   }
   say(`${paperTableNames().length} tables of the paper.`);
+
+  if (result) {
+    write('main-job.md', measuredMarkdown(result));
+    for (const { path, prefix } of documents) {
+      const text = readFileSync(path, 'utf8');
+      const next = withParts(text, generatedParts(result, prefix));
+      if (next !== text) writeFileSync(path, next);
+      say(`${path}: generated parts ${next === text ? 'are up to date' : 'written anew'}.`);
+    }
+  }
 
   try {
     for (const [name, draw] of figures) {
@@ -121,3 +140,9 @@ export const experimentNames = (experiments: string): string[] =>
   readdirSync(experiments)
     .filter((name) => existsSync(join(experiments, name, 'sweep.ts')))
     .sort();
+
+/** The documents of the repository that have generated parts. */
+export const generatedDocuments = (root: string): { path: string; prefix: string }[] => [
+  { path: join(root, 'README.md'), prefix: '' },
+  { path: join(root, 'experiments', 'main-job', 'README.md'), prefix: '../../' },
+];

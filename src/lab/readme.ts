@@ -1,0 +1,190 @@
+import type { Interval, Measurement } from '../eval/protocol.js';
+import { duration } from '../train/progress.js';
+import { recordHash } from './job.js';
+import type { MainResult } from './main-job.js';
+import { allMeasurements, find, vanilla } from './report.js';
+import { synergyArmNames } from './synergy.js';
+import { digits } from './tables.js';
+
+/** Parts of documents that are made from the record of a main job, so that no number in them is typed by hand. */
+
+/** The names of generated parts. In a document one stands between `<!-- generated: NAME -->` and `<!-- end -->`. */
+export const partNames = ['results', 'times', 'joint', 'sheets', 'limits'] as const;
+export type PartName = (typeof partNames)[number];
+
+const part = /(<!-- generated: ([\w-]+) -->\n)[^]*?(<!-- end -->)/g;
+
+/** `text` with every generated part written anew. A name that is not known is an error. */
+export function withParts(text: string, parts: Readonly<Record<PartName, string>>): string {
+  return text.replace(part, (_, begin: string, name: string, end: string) => {
+    if (!partNames.includes(name as PartName)) throw new Error(`Generated part "${name}" is not known. There are ${partNames.join(', ')}.`);
+    const body = parts[name as PartName];
+    return `${begin}${body ? `${body}\n` : ''}${end}`;
+  });
+}
+
+const measuredFile = 'experiments/reproduced/main-job.md';
+const percent = (value: number): string => `${(100 * value).toFixed(1)} %`;
+const interval = (ci: Interval | undefined, show: (value: number) => string): string => (ci ? `${show(ci.low)} to ${show(ci.high)}, ` : '');
+
+interface Row {
+  what: string;
+  measured: Measurement;
+  /** Default: the measurement's own value. */
+  value?: number;
+  show(value: number): string;
+  beside: string;
+}
+
+/** What a README says of a job, each line with the number that it has in `main-job.md`. `prefix` leads from the document to the repository's root. */
+export function generatedParts(result: MainResult, prefix = ''): Record<PartName, string> {
+  return { results: resultsPart(result, prefix), times: timesPart(result), joint: jointPart(result), sheets: sheetsPart(result, prefix), limits: limitsPart(result) };
+}
+
+const likelihood = { matcher: 'log-likelihood of the letters' } as const;
+const choice = (result: MainResult, picture: boolean): Measurement => find(result.arms.joint.comprehension, 'mmbench-circular', { ...likelihood, picture });
+const detail = <T>({ details }: Measurement): T => details as T;
+
+type Retrieval = { conceptByText: number; conceptByImages: number; conceptByPixels: number; chance: number };
+type Prompted = { prompted: number; unprompted: number; p: number };
+
+function rows(result: MainResult): Row[] {
+  const { foundation: { autoencoder, retrieval, unet, untrained }, arms } = result;
+  const { conceptByImages, conceptByPixels, chance } = detail<Retrieval>(retrieval);
+  const creation = arms.joint.creation;
+  const others = (metric: string, of: 'comprehension' | 'creation', show: (value: number) => string) =>
+    synergyArmNames.slice(1).map((arm) => `${arm} ${show(find(arms[arm][of], metric).value)}`).join(', ');
+  const one = (value: number) => value.toFixed(1);
+  const loss = find(creation, 'diffusion-loss');
+  const [score, identification] = [find(creation, 'clip-score'), find(creation, 'identification')];
+  return [
+    { what: 'autoencoder, PSNR', measured: autoencoder, show: (value) => `${one(value)} dB`, beside: '–' },
+    { what: 'CLIP, caption of a picture in an unseen cell, top-1', measured: retrieval, show: percent, beside: `chance ${percent(chance)}` },
+    { what: 'CLIP, the same object by another artist, top-1', measured: { ...retrieval, ci: undefined }, value: conceptByImages, show: percent, beside: `raw pixels ${percent(conceptByPixels)}` },
+    { what: 'U-Net, right one of ten objects nearest', measured: find(unet, 'identification'), show: percent, beside: `chance 10 %; untrained ${percent(find(untrained, 'identification').value)}` },
+    { what: 'U-Net, FID (ImageNet Inception, 192 dimensions)', measured: find(unet, 'fid'), show: one, beside: `untrained ${one(find(untrained, 'fid').value)}` },
+    { what: 'joint, F1 of `<dream_start>` at ends of sentences', measured: find(arms.joint.comprehension, 'dream-token-f1'), show: (value) => value.toFixed(2), beside: others('dream-token-f1', 'comprehension', (value) => value.toFixed(2)) },
+    { what: 'joint, open questions, VQA accuracy', measured: find(arms.joint.comprehension, 'vqa-accuracy'), show: percent, beside: others('vqa-accuracy', 'comprehension', percent) },
+    { what: 'joint, captions, CIDEr-D', measured: find(arms.joint.comprehension, 'cider-d'), show: (value) => value.toFixed(2), beside: others('cider-d', 'comprehension', (value) => value.toFixed(2)) },
+    { what: 'joint, multiple choice, first rotation', measured: { ...vanilla(choice(result, true)) }, show: percent, beside: `without the picture ${percent(vanilla(choice(result, false)).value)}` },
+    { what: 'joint, multiple choice, right in every rotation', measured: choice(result, true), show: percent, beside: `without the picture ${percent(choice(result, false).value)}` },
+    { what: 'joint, FID (192 dimensions)', measured: find(creation, 'fid'), show: one, beside: others('fid', 'creation', one) },
+    { what: 'joint, right one of ten objects nearest', measured: identification, show: percent, beside: `chance 10 %; empty prompt ${percent(detail<Prompted>(identification).unprompted)}` },
+    { what: 'joint, CLIP score (the foundation’s CLIP, 100 · cosine)', measured: score, show: one, beside: `empty prompt ${one(detail<Prompted>(score).unprompted)}, p = ${digits(detail<Prompted>(score).p)}` },
+    { what: 'joint, diffusion loss with the prompt', measured: loss, show: (value) => value.toFixed(4), beside: `empty prompt ${detail<Prompted>(loss).unprompted.toFixed(4)}, p = ${digits(detail<Prompted>(loss).p)}` },
+  ];
+}
+
+function resultsPart(result: MainResult, prefix: string): string {
+  const numbered = allMeasurements({ folder: '', result });
+  const numberOf = ({ metric, protocol }: Measurement, what: string): number => {
+    // `vanilla` is a detail of the circular measurement, whose protocol it carries.
+    const name = metric === 'mmbench-vanilla' ? 'mmbench-circular' : metric;
+    const of = what.startsWith('joint') ? ['joint'] : ['autoencoder', 'CLIP', 'foundation U-Net'];
+    return 1 + numbered.findIndex((each) => of.includes(each.of) && each.measurement.metric === name && each.measurement.protocol.picture === protocol.picture && each.measurement.protocol.matcher === protocol.matcher);
+  };
+  const lines = rows(result).map(({ what, measured, value = measured.value, show, beside }) => {
+    const number = numberOf(measured, what);
+    return `| ${what} | ${show(value)} | ${interval(measured.ci, show)}n = ${measured.n} | ${beside} | [${number}](${prefix}${measuredFile}#m${number}) |`;
+  });
+  return [
+    `${origin(result)} Held out means unseen pairs of object and style. One seed: a difference between arms is an observation.`,
+    '',
+    '| held-out measurement | value | 95 % interval, n | compare with | protocol |',
+    '| --- | --- | --- | --- | --- |',
+    ...lines,
+  ].join('\n');
+}
+
+const origin = ({ seed, stages, made, ...rest }: MainResult): string => {
+  const hash = recordHash({ seed, stages, ...rest });
+  const where = made
+    ? ` ${made.day}, ${made.engine}, ${made.threads} threads, ${made.hardware.cpu}, commit ${made.code.commit?.slice(0, 7) ?? 'unknown'}${made.code.dirty ? ' with changes' : ''}.`
+    : ' Machine and commit are not in this record.';
+  return `Record \`${hash}\`, seed ${seed}; final model \`${stages.joint.sft}\`.${where}`;
+};
+
+function timesPart({ times, made }: MainResult): string {
+  const total = times.reduce((sum, { seconds }) => sum + seconds, 0);
+  const on = made ? `${made.engine}, ${made.threads} threads, load ${made.load.toFixed(1)} before it began, at most ${(made.memoryMiB / 1024).toFixed(1)} GiB` : 'the record does not say on what machine';
+  return `${duration(total)} in all (${on}): ${times.map(({ title, seconds }) => `${title[0].toLowerCase()}${title.slice(1)} ${duration(seconds)}`).join('; ')}.`;
+}
+
+/** Whether the prompt reaches the joint model's pictures, by both paired tests. */
+function promptIsHeard({ arms }: MainResult): boolean {
+  const [score, loss] = [find(arms.joint.creation, 'clip-score'), find(arms.joint.creation, 'diffusion-loss')].map(detail<Prompted>);
+  return score.p < 0.05 && score.prompted > score.unprompted && loss.p < 0.05 && loss.prompted < loss.unprompted;
+}
+
+function jointPart(result: MainResult): string {
+  const { unprompted, p, prompted } = detail<Prompted>(find(result.arms.joint.creation, 'clip-score'));
+  const heard = promptIsHeard(result) ? 'it follows the prompt measurably' : '**it does not follow the prompt measurably**, see [Limits](#limits)';
+  return `The joint DreamLLM after stage III on the same prompts (guidance 2): ${heard} (CLIP score ${prompted.toFixed(1)} with it, ${unprompted.toFixed(1)} with the empty prompt, p = ${digits(p)}).`;
+}
+
+function sheetsPart({ samples }: MainResult, prefix: string): string {
+  if (!samples) return '';
+  const list = (prompts: readonly string[]) => prompts.map((prompt, i) => `(${i + 1}) ${prompt}`).join(', ');
+  return [
+    `![Each stage](${prefix}data/samples/stages.png)`,
+    '',
+    `Fixed held-out prompts, from the top: ${samples.stages.join(', ')} (guidance 2, the foundation 3). From the left: ${list(samples.prompts)}.`,
+    '',
+    `![Guidance scales](${prefix}data/samples/guidance.png)`,
+    '',
+    `The same prompts and noise by the final model: true pictures, then guidance ${samples.scales.join(', ')}.`,
+    '',
+    `![Failures](${prefix}data/samples/failures.png)`,
+    '',
+    `Failures: of the first ${samples.failures.of} prompts the drawings farthest from the true picture (${samples.failures.distance}): ${list(samples.failures.prompts)}.`,
+  ].join('\n');
+}
+
+/** What a record says does not work. Each line is there only as long as the numbers say so. */
+function limitsPart(result: MainResult): string {
+  const { foundation: { retrieval }, arms, times, made } = result;
+  const lines: [string, string][] = [];
+  const { prompted, unprompted, p } = detail<Prompted>(find(arms.joint.creation, 'diffusion-loss'));
+  if (!promptIsHeard(result)) lines.push(['After stage III creation does not measurably follow the prompt', `diffusion loss ${prompted.toFixed(4)} with it, ${unprompted.toFixed(4)} without, p = ${digits(p)}`]);
+
+  const [seen, blind] = [vanilla(choice(result, true)), vanilla(choice(result, false))];
+  if (!(seen.ci && seen.ci.low > blind.value)) lines.push(['Multiple choice cannot be told from the same model without the picture', `${percent(seen.value)} (${interval(seen.ci, percent)}n = ${seen.n}) against ${percent(blind.value)}`]);
+  const { above, of } = abilitiesAbove(result);
+  if (above < of) lines.push([`${of - above} of ${of} abilities are not clearly above the blind baseline`, `interval of the circular accuracy against the value without the picture, ${choice(result, true).n} questions in all`]);
+
+  const { conceptByImages, conceptByPixels } = detail<Retrieval>(retrieval);
+  if (conceptByImages < conceptByPixels) {
+    lines.push(['The nano CLIP recognises an object across artists worse than raw pixels do, so CLIP scores of nano mean little', `${percent(conceptByImages)} against ${percent(conceptByPixels)}, n = ${retrieval.n}`]);
+  }
+  const seconds = times.reduce((sum, { seconds: each }) => sum + each, 0);
+  if (seconds > 900) lines.push(['`npm start` took longer than 15 minutes', `${duration(seconds)}${made ? ` at a load of ${made.load.toFixed(1)} before it began` : ''}`]);
+  return ['| limit, from the record | evidence |', '| --- | --- |', ...lines.map(([limit, evidence]) => `| ${limit} | ${evidence} |`)].join('\n');
+}
+
+/** Abilities of the third level whose interval lies above the value without the picture. */
+function abilitiesAbove(result: MainResult): { above: number; of: number } {
+  const of = (picture: boolean) => detail<{ abilities: { l3: Record<string, { accuracy: number; ci: Interval }> } }>(choice(result, picture)).abilities.l3;
+  const [seen, blind] = [of(true), of(false)];
+  const names = Object.keys(seen);
+  return { above: names.filter((name) => seen[name].ci.low > blind[name].accuracy).length, of: names.length };
+}
+
+/** Every measurement of a job with its run folder and protocol, numbered: where a number of the README leads to. */
+export function measuredMarkdown(result: MainResult): string {
+  const folderOf = (of: string): string => {
+    const arm = synergyArmNames.find((name) => of === name || of.startsWith(`${name},`));
+    return arm ? result.stages[arm].sft : of === 'untrained U-Net' ? 'none: seeded random weights' : 'data/foundation';
+  };
+  const text = (value: unknown) => String(value).replaceAll('|', '\\|').replaceAll('\n', ' ');
+  const lines = allMeasurements({ folder: '', result }).map(({ of, measurement: { metric, value, ci, n, protocol, warnings } }, i) => {
+    const fields = Object.entries(protocol).filter(([, field]) => field !== undefined && field !== null).map(([key, field]) => `${key}: ${text(field)}`);
+    const doubts = warnings?.length ? `. ${warnings.map(text).join(' ')}` : '';
+    return `| <a id="m${i + 1}"></a>${i + 1} | ${of} | ${metric} | ${digits(value)} | ${ci ? `${digits(ci.low)} to ${digits(ci.high)}, ${ci.method}, over ${ci.source}` : '–'} | ${n} | ${folderOf(of)} | ${fields.join('; ')}${doubts} |`;
+  });
+  return [
+    '# Every measurement of the main job', '',
+    `${origin(result)} Made by \`npm run reproduce\` from \`experiments/main-job/result.json\`; do not edit.`, '',
+    'A run folder\'s name ends in the hash of its settings, parents, foundation and code.', '',
+    '| | model | metric | value | 95 % interval | n | run folder | protocol |', '| --- | --- | --- | --- | --- | --- | --- | --- |', ...lines, '',
+  ].join('\n');
+}
