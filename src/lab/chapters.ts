@@ -13,14 +13,13 @@ import { mean, signFlipTest } from '../eval/statistics.js';
 import { readFoundation } from '../train/foundation/trainer.js';
 import { nano, type StageName } from '../train/stages.js';
 import { sweepFigures } from './experiments/figures.js';
-import { declaredTables, mainJobRecords } from './experiments/index.js';
+import { committedRecords } from './committed.js';
+import { declaredTables } from './experiments/index.js';
 import { bars } from './figures/bars.js';
 import type { Curve } from './figures/curves.js';
 import { curves } from './figures/curves.js';
 import type { Figure } from './figures/figure.js';
-import { readJson } from './files.js';
 import { type Job, jobPicture, stageEvents } from './job.js';
-import type { MainResult } from './main-job.js';
 import { nanoClipJudge, openNano } from './measure-nano.js';
 import { paperValues } from './paper.js';
 import { paperComparison } from './paper-tables.js';
@@ -100,10 +99,7 @@ export function sweepFigure(sweep: string, name: string): Figure | string {
 
 /** A table of the paper with this project's counterparts from committed records, and how many of its rows have which state. */
 export function comparisonOf(name: string): { rows: aq.ColumnTable; states: Record<string, number>; notes: readonly string[] } {
-  const experiments = join(packageRoot(), 'experiments');
-  const files = readdirSync(experiments).map((each) => join(experiments, each, 'results.jsonl')).filter((file) => existsSync(file));
-  const main = readJson<MainResult>(join(experiments, 'main-job', 'result.json'));
-  const table = paperComparison(name, declaredTables, [...files.flatMap(readRecords), ...(main ? mainJobRecords(main) : [])]);
+  const table = paperComparison(name, declaredTables, committedRecords(join(packageRoot(), 'experiments')));
   const rows = table.rows.map(({ label, metric, paper, project, state }) => ({ row: label, metric, paper: paper?.value ?? null, here: project ? formatMeasured(project) : null, n: project ? `${project.n} ${project.over}` : null, state }));
   const states: Record<string, number> = {};
   for (const { state } of table.rows) states[state] = (states[state] ?? 0) + 1;
