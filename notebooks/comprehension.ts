@@ -48,14 +48,14 @@ abilityBars(job);
 // %% [markdown]
 // ## Curves
 //
-// Multiple choice after stage II and after stage III, on a small set of its own (two questions an ability). The answer format is taught in stage III, so expect stage II at chance.
+// Multiple choice after stage II and after stage III, on a small set of its own (one question an ability). The answer format is taught in stage III, so expect stage II at chance.
 
 // %%
 const stages = ['i-gpt', 'sft'] as const;
 const choice = [];
 for (const name of stages) {
   const subject = openStage(job, name);
-  choice.push(await metrics.nanoMetrics.measureMultipleChoice(subject, { perAbility: 2 }));
+  choice.push(await metrics.nanoMetrics.measureMultipleChoice(subject, { perAbility: 1 }));
   subject.dispose();
 }
 
@@ -64,7 +64,13 @@ const bar = (picture: 'likelihood' | 'blind') => choice.map((measured, i) => ({ 
 bars('Multiple choice, first rotation', 'accuracy', [{ name: 'with the picture', bars: bar('likelihood') }, { name: 'without it', bars: bar('blind') }], { chance: 0.268 });
 
 // %% [markdown]
-// Open questions and multiple choice against the dose of creation data, and against wrong captions, from the sweeps' records where they have been run:
+// Against the length of stage III, the dose of creation data and the share of wrong captions, and the abilities of each arm over seeds: from the sweeps' records, where they have been run.
+
+// %%
+sweepFigure('training-length', 'multiple-choice');
+
+// %%
+sweepFigure('synergy', 'abilities');
 
 // %%
 sweepFigure('comprehension-creation-ratio', 'vqa-accuracy');

@@ -77,6 +77,12 @@ const far = [1, 2, 3].map((row) => mean([0, 1, 2, 3].map((i) => pictureDistance(
 md`Root mean squared difference (bytes) to the picture with all queries: ${far[0]} with the first half alone, ${far[1]} with the second half alone, ${far[2]} with none. Equal pictures would have 0.`;
 
 // %% [markdown]
+// The same over stages and seeds, query by query, where the sweep has been run:
+
+// %%
+sweepFigure('query-microscope', 'ablation');
+
+// %% [markdown]
 // ## Where do they act?
 //
 // The U-Net's own cross-attention, averaged over heads, layers and steps (Figure 6 of the paper), for the first prompt: one map a query, white where a position looks at it most.

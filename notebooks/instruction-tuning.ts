@@ -7,7 +7,7 @@
 const folder = 'runs/start';
 
 // %%
-import { answer, aqFrom, conversationAt, describeJob, jobPicture, lossSentences, metrics, nano, openJob, openStage, paper, questionAt, released, stageCurves, stagesTable, stated, useBackend } from 'dreamllm';
+import { answer, aqFrom, conversationAt, describeJob, jobPicture, lossSentences, metrics, nano, openJob, openStage, paper, questionAt, released, stageCurves, stagesTable, stated, sweepFigure, useBackend } from 'dreamllm';
 import { loadImage } from 'dreamllm';
 import { md } from 'dreamllm/notebook';
 await useBackend();
@@ -69,6 +69,12 @@ aqFrom(asked.map(({ question, answer: expected }, i) => ({ question, expected, '
 
 // %%
 md`Open questions, VQA accuracy: ${stated(before.accuracy)} after stage II, ${stated(after.accuracy)} after stage III (48 questions; the record has ${stated(job.result.arms.joint.comprehension.find(({ metric }) => metric === 'vqa-accuracy')!)}).`;
+
+// %% [markdown]
+// What the language model loses of its English on the way, where the sweep has been run:
+
+// %%
+sweepFigure('language-retention', 'definitions');
 
 // %% [markdown]
 // ## Drawing after it

@@ -67,7 +67,7 @@ validationCurves(job, ['alignment-creation', 'i-gpt']);
 
 // %%
 const subject = openStage(job, 'i-gpt');
-const placement = await metrics.nanoMetrics.measureDreamTokens(subject, { count: 24 });
+const placement = await metrics.nanoMetrics.measureDreamTokens(subject, { count: 12 });
 const loss = await metrics.nanoMetrics.measurePromptLoss(subject, { count: 32 });
 subject.dispose();
 md`F1 of \`<dream_start>\` at ends of sentences: ${stated(placement)} pictures; ${promptEffect(loss, { higherIsBetter: false })}`;

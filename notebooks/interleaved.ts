@@ -7,7 +7,7 @@
 const folder = 'runs/start';
 
 // %%
-import { aqFrom, describeJob, documentHtml, documentMatch, find, measurementTable, openJob, openStage, stated, useBackend, writeDocument } from 'dreamllm';
+import { aqFrom, describeJob, documentHtml, documentMatch, find, measurementTable, openJob, openStage, stated, sweepFigure, useBackend, writeDocument } from 'dreamllm';
 import { html, md } from 'dreamllm/notebook';
 await useBackend();
 const job = openJob(folder);
@@ -58,6 +58,12 @@ measurementTable(job, 'dream-token-f1');
 const placement = find(job.result.arms.joint.comprehension, 'dream-token-f1');
 const { precision, recall, documents: count } = placement.details as { precision: number; recall: number; documents: number };
 md`Joint: F1 ${stated(placement)} pictures in ${count} documents; of the places where it wants a picture ${(100 * precision).toFixed(0)} % have one, of the pictures it wants ${(100 * recall).toFixed(0)} %.`;
+
+// %% [markdown]
+// Documents with more pictures than those of training, where the sweep has been run:
+
+// %%
+sweepFigure('many-images', 'placement');
 
 // %% [markdown]
 // ## Live

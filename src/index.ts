@@ -28,6 +28,7 @@ export { documentAt } from './data/documents.js';
 export { loadImage } from './data/images.js';
 export { conversationAt, instructInterleavedAt } from './data/instructions.js';
 export { questionAt } from './data/questions.js';
+export { contextAnswer, contextRequestAt } from './data/subjects.js';
 export { sceneAt, renderScene } from './data/scenes.js';
 export { nanoTokenizer } from './data/tokenizer.js';
 
@@ -43,7 +44,7 @@ export * as metrics from './eval/index.js';
 
 export * as experiments from './lab/experiments/index.js';
 export {
-  abilityBars, aqFrom, comparisonOf, documentHtml, documentMatch, editOf, foundationCurves, greyMaps, imageEdits, latencyFigure, lossSentences, openStage, pictureDistance, sweepFigure, trainedParts,
+  abilityBars, aqFrom, comparisonOf, documentHtml, documentMatch, foundationCurves, greyMaps, latencyFigure, lossSentences, openStage, pictureDistance, sweepFigure, trainedParts,
 } from './lab/chapters.js';
 export { compare } from './lab/comparison.js';
 export { bySetting, recordRows, toArquero, toDanfo } from './lab/frames.js';

@@ -2,7 +2,9 @@ import { spawn } from 'node:child_process';
 import { copyFileSync, mkdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { packageRoot, siblingModule } from '../core/process.js';
+import { readJson } from '../lab/files.js';
 import { loadSweep } from '../lab/load-sweep.js';
+import type { MainResult } from '../lab/main-job.js';
 import { formatSeconds, planSweep } from '../lab/plan.js';
 import { experimentNames, generatedDocuments, reproduce } from '../lab/reproduce.js';
 import { partNames } from '../train/foundation/part.js';
@@ -15,7 +17,7 @@ const command: Command = {
   usage: '[--out DIR] [--from-scratch [--dry-run]]',
   options: {
     out: { type: 'string', help: 'where tables/ and figures/ go (default experiments/reproduced)' },
-    'from-scratch': { type: 'boolean', help: 'first make the records anew: foundation, main job, every sweep; prints its plan and goes on where it was' },
+    'from-scratch': { type: 'boolean', help: 'first make the records anew: foundation, main job with notebooks and pictures, every sweep; prints its plan and goes on where it was' },
     'dry-run': { type: 'boolean', help: 'with --from-scratch: print the plan, run nothing' },
   },
   async run({ positionals, values }, signal) {
@@ -54,15 +56,20 @@ async function plan(experiments: string): Promise<Step[]> {
   const runs = join(packageRoot(), 'runs', 'from-scratch');
   const recorded = readFoundation(join(packageRoot(), 'data/foundation'));
   const foundation = partNames.reduce((sum, part) => sum + (recorded?.parts[part]?.seconds ?? NaN), 0);
+  const job = join(runs, 'main-job');
+  const before = readJson<MainResult>(join(experiments, 'main-job', 'result.json'));
   const steps: Step[] = [
     { argv: ['foundation', 'train', '--runs', join(runs, 'foundation'), '--resume'], ...(Number.isFinite(foundation) ? { seconds: foundation } : {}) },
-    { argv: ['start', '--out', join(runs, 'main-job')], seconds: 900, result: { from: join(runs, 'main-job', 'result.json'), to: join(experiments, 'main-job', 'result.json') } },
+    { argv: ['start', '--out', job], ...(before ? { seconds: before.times.reduce((sum, { seconds }) => sum + seconds, 0) } : {}) },
+    { argv: ['publish', job], seconds: 60 },
   ];
   for (const name of experimentNames(experiments)) {
     const file = join(experiments, name, 'sweep.ts');
     const out = join(runs, name);
     const { seconds } = planSweep(await loadSweep(file), out, 1);
-    steps.push({ argv: ['sweep', file, '--out', out], ...(seconds === undefined ? {} : { seconds }), result: { from: join(out, 'results.jsonl'), to: join(experiments, name, 'results.jsonl') } });
+    // Stages that the main job trained already are taken from it.
+    const argv = ['sweep', file, '--out', out, '--shared', job];
+    steps.push({ argv, ...(seconds === undefined ? {} : { seconds }), result: { from: join(out, 'results.jsonl'), to: join(experiments, name, 'results.jsonl') } });
   }
   return steps;
 }

@@ -34,7 +34,7 @@ const command: Command = {
     bar.end();
     const report = join(out, 'report.html');
     writeTextAtomically(report, mainReport(openJob(out)));
-    console.log(`Done in ${duration((performance.now() - start) / 1000)}, ${made?.memoryMiB} MiB of memory at most. Report: ${report}`);
+    console.log(`Done in ${duration((performance.now() - start) / 1000)}, ${made.memoryMiB} MiB of memory at most. Report: ${report}`);
   },
 };
 

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { blankImage } from '../core/images.js';
 import { fromPercent } from '../kernel/document/percent.js';
 import { isCode, sourceOf } from '../kernel/document/notebook.js';
-import { chapterNames, chapterSource, comparisonOf, editOf, greyMaps, imageEdits, pictureDistance, sweepFigure, trainedParts } from './chapters.js';
+import { chapterNames, chapterSource, comparisonOf, greyMaps, pictureDistance, sweepFigure, trainedParts } from './chapters.js';
 
 describe('chapters', () => {
   for (const name of chapterNames) {
@@ -35,25 +35,15 @@ describe('chapters', () => {
   });
 });
 
-describe('requests about a given picture', () => {
-  test('put the picture before the request and begin the answer', () => {
-    const [edit] = imageEdits(1);
-    const parts = edit.prompt as readonly unknown[];
-    assert.equal(parts[1], edit.given);
-    assert.match(parts[2] as string, /the same in \w+ on an? \w+ background\. ASSISTANT: here it is\.$/);
-    assert.notDeepEqual(edit.given.data, edit.wanted.data);
-    const other = blankImage(32, 32);
-    assert.equal((editOf(other, edit.request, edit.wanted).prompt as readonly unknown[])[1], other);
-  });
-
-  test('are judged by a distance on bytes', () => {
+describe('pictures', () => {
+  test('differ by a root mean square on bytes', () => {
     const [black, white] = [blankImage(2, 2, [0, 0, 0]), blankImage(2, 2, [255, 255, 255])];
     assert.equal(pictureDistance(black, white), 255);
     assert.equal(pictureDistance(black, black), 0);
     assert.throws(() => pictureDistance(black, blankImage(3, 3)), /one size/);
   });
 
-  test('show maps as grey pictures with white for the largest value of all', () => {
+  test('of maps are grey, with white for the largest value of all', () => {
     const [a, b] = greyMaps([[[0, 1]], [[2, 4]]]);
     assert.deepEqual([...a.data], [0, 0, 0, 64, 64, 64]);
     assert.deepEqual([...b.data], [128, 128, 128, 255, 255, 255]);

@@ -4,28 +4,22 @@ import * as aq from 'arquero';
 import { decodeImage, type RgbImage } from '../core/images.js';
 import { covers, specEntries } from '../core/params.js';
 import { packageRoot } from '../core/process.js';
-import { loadImage } from '../data/images.js';
-import { conversationAt } from '../data/instructions.js';
-import { questionPrompt } from '../dreamllm/comprehend.js';
 import { dreamSpec } from '../dreamllm/model.js';
 import { nano as nanoModel } from '../dreamllm/presets.js';
-import type { Prompt } from '../dreamllm/prompt.js';
 import { embedPictures, embedTexts } from '../eval/nano/clip.js';
-import { defaultTestSet } from '../eval/nano/comprehension.js';
 import type { Subject } from '../eval/nano/subject.js';
 import type { Interval } from '../eval/protocol.js';
 import { mean, signFlipTest } from '../eval/statistics.js';
 import { readFoundation } from '../train/foundation/trainer.js';
 import { nano, type StageName } from '../train/stages.js';
 import { sweepFigures } from './experiments/figures.js';
-import { declaredTables, mainJobRecords } from './experiments/index.js';
+import { committedRecords } from './committed.js';
+import { declaredTables } from './experiments/index.js';
 import { bars } from './figures/bars.js';
 import type { Curve } from './figures/curves.js';
 import { curves } from './figures/curves.js';
 import type { Figure } from './figures/figure.js';
-import { readJson } from './files.js';
 import { type Job, jobPicture, stageEvents } from './job.js';
-import type { MainResult } from './main-job.js';
 import { nanoClipJudge, openNano } from './measure-nano.js';
 import { paperValues } from './paper.js';
 import { paperComparison } from './paper-tables.js';
@@ -105,10 +99,7 @@ export function sweepFigure(sweep: string, name: string): Figure | string {
 
 /** A table of the paper with this project's counterparts from committed records, and how many of its rows have which state. */
 export function comparisonOf(name: string): { rows: aq.ColumnTable; states: Record<string, number>; notes: readonly string[] } {
-  const experiments = join(packageRoot(), 'experiments');
-  const files = readdirSync(experiments).map((each) => join(experiments, each, 'results.jsonl')).filter((file) => existsSync(file));
-  const main = readJson<MainResult>(join(experiments, 'main-job', 'result.json'));
-  const table = paperComparison(name, declaredTables, [...files.flatMap(readRecords), ...(main ? mainJobRecords(main) : [])]);
+  const table = paperComparison(name, declaredTables, committedRecords(join(packageRoot(), 'experiments')));
   const rows = table.rows.map(({ label, metric, paper, project, state }) => ({ row: label, metric, paper: paper?.value ?? null, here: project ? formatMeasured(project) : null, n: project ? `${project.n} ${project.over}` : null, state }));
   const states: Record<string, number> = {};
   for (const { state } of table.rows) states[state] = (states[state] ?? 0) + 1;
@@ -187,31 +178,6 @@ export function greyMaps(maps: readonly (readonly (readonly number[])[])[]): Rgb
 export function pictureDistance(a: RgbImage, b: RgbImage): number {
   if (a.data.length !== b.data.length) throw new Error(`Expected pictures of one size, found ${a.width} x ${a.height} and ${b.width} x ${b.height}.`);
   return Math.sqrt(a.data.reduce((sum, value, i) => sum + (value - b.data[i]) ** 2, 0) / a.data.length);
-}
-
-/** A request to draw a given picture otherwise, as instruction tuning has it: the picture, the request and the beginning of the answer. */
-export interface ImageEdit {
-  request: string;
-  given: RgbImage;
-  wanted: RgbImage;
-  prompt: Prompt;
-}
-
-/** Held-out requests such as "the same in red on a white background." with the picture given and the one that is wanted. */
-export function imageEdits(count: number, seed = defaultTestSet.seed): ImageEdit[] {
-  const side = nanoModel.imageSize;
-  const picture = (ref: string): RgbImage => ({ width: side, height: side, data: loadImage(ref, side) });
-  return Array.from({ length: count }, (_, i) => {
-    const { conversations, images } = conversationAt(seed, i, { split: 'test', conversationKinds: { recolor: 1 } });
-    const request = conversations[0].value.replace('<image>\n', '');
-    return editOf(picture(images[0]), request, picture(images[1]));
-  });
-}
-
-/** The same request about another picture. */
-export function editOf(given: RgbImage, request: string, wanted: RgbImage): ImageEdit {
-  const asked = questionPrompt([given], request, nanoModel.template) as readonly (string | RgbImage)[];
-  return { request, given, wanted, prompt: [...asked.slice(0, -1), `${asked.at(-1) as string} here it is.`] };
 }
 
 /** Table 9b: seconds per image against steps, DreamLLM and Stable Diffusion, as printed. */

@@ -28,14 +28,15 @@ export interface MainResult {
   arms: Record<SynergyArm, { comprehension: Measurement[]; creation: Measurement[] }>;
   guidance: { scale: number; measurements: Measurement[] }[];
   use: UseResult;
-  /** Contact sheets of fixed prompts, under `pictures/`. Absent in results from before there were any. */
-  samples?: Samples;
+  /** Contact sheets of fixed prompts, under `pictures/`. */
+  samples: Samples;
+  /** Seconds of each step. Some run at the same time. */
   times: { title: string; seconds: number }[];
   /**
-   * What the job ran on when it was last started: engine, threads, parts at once, the load (mean number of running processes over a minute) before it began, and
-   * the memory that all its processes may have held at once, in MiB. Absent in older results.
+   * What the job ran on when it was last started: engine, threads, parts at once, the load (mean number of running processes over a minute) before it began, and the
+   * memory that all its processes may have held at once, in MiB. `seconds` is the whole time of that start, before which `doneBefore` steps were done already.
    */
-  made?: Provenance & { engine: string; threads: number; lanes?: number; load: number; memoryMiB: number; day: string };
+  made: Provenance & { engine: string; threads: number; lanes: number; load: number; memoryMiB: number; day: string; seconds: number; doneBefore: number };
   /** A run of a few steps: its numbers mean nothing. */
   smoke?: boolean;
 }
@@ -91,6 +92,7 @@ const plan: PlannedStep[] = [
 export async function runMainJob(options: MainOptions): Promise<MainResult> {
   const { out, seed, smoke = false, foundation = join(packageRoot(), 'data/foundation'), signal, say, onProgress } = options;
   mkdirSync(join(out, 'pictures'), { recursive: true });
+  const begun = performance.now();
   const { engine, threads } = await useBackend();
   const made = { ...provenance(), engine, threads, load: loadavg()[0], day: new Date().toISOString().slice(0, 10) };
   const context: MainContext = { out, seed, foundation, code: codeVersion(), smoke };
@@ -134,7 +136,7 @@ export async function runMainJob(options: MainOptions): Promise<MainResult> {
     const write = (): MainResult => {
       const result: MainResult = {
         seed, stages, foundation: foundationResult, arms: byArm(arms), guidance, use, samples, times: runner.times,
-        made: { ...made, lanes: lanes.count, memoryMiB: lanes.memoryMiB }, ...(smoke ? { smoke } : {}),
+        made: { ...made, lanes: lanes.count, memoryMiB: lanes.memoryMiB, seconds: (performance.now() - begun) / 1000, doneBefore: runner.doneBefore }, ...(smoke ? { smoke } : {}),
       };
       writeTextAtomically(join(out, 'result.json'), JSON.stringify(result));
       return result;

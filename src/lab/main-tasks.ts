@@ -88,7 +88,7 @@ export const mainTasks = {
   use: (context: MainContext, { stage }: { stage: string }, { signal }: LaneTools): Promise<UseResult> =>
     withModel(context, stage, (subject) => useModel(subject, context.out, context.seed, signal)),
 
-  async samples({ out, foundation, smoke }: MainContext, { stages }: { stages: Record<StageName, string> }, { signal }: LaneTools): Promise<NonNullable<MainResult['samples']>> {
+  async samples({ out, foundation, smoke }: MainContext, { stages }: { stages: Record<StageName, string> }, { signal }: LaneTools): Promise<MainResult['samples']> {
     await useBackend();
     const folders = Object.fromEntries(stageNames.map((name) => [name, join(out, stages[name])])) as Record<StageName, string>;
     return drawSamples({ stages: folders, foundation, out: join(out, 'pictures'), ...(smoke ? { steps: 2, candidates: 8 } : {}), signal });

@@ -3,8 +3,10 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, 
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { packageRoot } from '../core/process.js';
 import { paperTableNames } from './paper.js';
-import { reproduce } from './reproduce.js';
+import { committedRecords } from './committed.js';
+import { reproduce, tableFiles } from './reproduce.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dreamllm-reproduce-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -50,5 +52,10 @@ describe('reproduce', () => {
     await reproduce({ experiments, out });
     assert.deepEqual([...files(out)], [...files(join(folder, 'first'))]);
     assert.ok(existsSync(join(out, 'README.md')));
+  });
+
+  test('gives the committed tables from the committed records, byte for byte (remedy: npm run reproduce)', () => {
+    const experiments = join(packageRoot(), 'experiments');
+    for (const [name, text] of tableFiles(committedRecords(experiments))) assert.equal(readFileSync(join(experiments, 'reproduced', name), 'utf8'), text, name);
   });
 });

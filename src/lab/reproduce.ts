@@ -65,31 +65,13 @@ export async function reproduce({ experiments, out, documents = [], say = () => 
     figures.set('main-job-guidance', () => guidanceFigure(job));
   } else missing.push('experiments/main-job/result.json: npm start has not been run, or its result was not copied there.');
 
-  for (const folder of ['tables', 'figures']) rmSync(join(out, folder), { recursive: true, force: true });
-  const files: string[] = [];
-  const write = (name: string, text: string) => {
-    mkdirSync(dirname(join(out, name)), { recursive: true });
-    writeFileSync(join(out, name), text);
-    files.push(name);
-  };
+  const made = new Map<string, string>();
+  const write = (name: string, text: string) => made.set(name, text);
 
-  for (const name of paperTableNames()) {
-    const table = paperComparison(name, declaredTables, records);
-    write(`tables/${name}.md`, `${toMarkdown(table)}\n`);
-    write(`tables/${name}.tex`, `${toLatex(table)}\n`);
-    write(`tables/${name}.html`, `${toHtml(table)}\n`);
-  }
+  for (const [name, text] of tableFiles(records)) write(name, text);
   say(`${paperTableNames().length} tables of the paper.`);
 
-  if (result) {
-    write('main-job.md', measuredMarkdown(result));
-    for (const { path, prefix } of documents) {
-      const text = readFileSync(path, 'utf8');
-      const next = withParts(text, generatedParts(result, prefix));
-      if (next !== text) writeFileSync(path, next);
-      say(`${path}: generated parts ${next === text ? 'are up to date' : 'written anew'}.`);
-    }
-  }
+  if (result) write('main-job.md', measuredMarkdown(result));
 
   try {
     for (const [name, draw] of figures) {
@@ -108,8 +90,31 @@ export async function reproduce({ experiments, out, documents = [], say = () => 
     await stopDrawing();
   }
   say(`${figures.size} figures.`);
+  const files = [...made.keys()];
   write('README.md', overview(sources, files, missing));
+  // Nothing of the last time is touched before all is made.
+  for (const folder of ['tables', 'figures']) rmSync(join(out, folder), { recursive: true, force: true });
+  for (const [name, text] of made) {
+    mkdirSync(dirname(join(out, name)), { recursive: true });
+    writeFileSync(join(out, name), text);
+  }
+  for (const { path, prefix } of result ? documents : []) {
+    const text = readFileSync(path, 'utf8');
+    const next = withParts(text, generatedParts(result!, prefix));
+    if (next !== text) writeFileSync(path, next);
+    say(`${path}: generated parts ${next === text ? 'are up to date' : 'written anew'}.`);
+  }
   return { files, missing };
+}
+
+/** Every table of the paper beside what `records` hold, in three formats, by the file that it is written to. */
+export function* tableFiles(records: readonly TrialRecord[]): Generator<[name: string, text: string]> {
+  for (const name of paperTableNames()) {
+    const table = paperComparison(name, declaredTables, records);
+    yield [`tables/${name}.md`, `${toMarkdown(table)}\n`];
+    yield [`tables/${name}.tex`, `${toLatex(table)}\n`];
+    yield [`tables/${name}.html`, `${toHtml(table)}\n`];
+  }
 }
 
 /** Names a source by its content, so that a number can be traced to the records it came from. */

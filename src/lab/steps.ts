@@ -39,6 +39,9 @@ export class StepRunner {
   private readonly running = new Map<PlannedStep, TaskProgress | undefined>();
   private readonly finished = new Set<PlannedStep>();
   private begun: { time: number; share: number } | undefined;
+  /** How many steps were read, not run. */
+  doneBefore = 0;
+
   /** Seconds that each step took, in the order of the plan. */
   get times(): { title: string; seconds: number }[] {
     return this.plan.flatMap(({ title, name }) => (this.seconds.has(name) ? [{ title, seconds: this.seconds.get(name)! }] : []));
@@ -62,6 +65,7 @@ export class StepRunner {
     const hash = contentHash(identity);
     const done = readJson<Done>(file);
     if (done?.identity === hash) {
+      this.doneBefore++;
       this.finish(step, done.seconds, 'done before, in');
       return done.value as Value;
     }

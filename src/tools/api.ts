@@ -98,8 +98,9 @@ const shortened = (text: string): string => {
 
 /** The first sentence of the doc comment; the source has the rest. */
 function docOf(node: TypeScript.Node): string {
-  const comments = ts.getJSDocCommentsAndTags(node).filter(ts.isJSDoc);
-  const text = ts.getTextOfJSDocComment(comments.at(-1)?.comment) ?? '';
+  // The parser hangs comments on nodes; the published types do not say so.
+  const comments = (node as { jsDoc?: TypeScript.JSDoc[] }).jsDoc;
+  const text = ts.getTextOfJSDocComment(comments?.at(-1)?.comment) ?? '';
   const line = text.replaceAll(/\s+/g, ' ').trim();
   return /^.*?[.!?](?= [A-Z`[]|$)/.exec(line)?.[0] ?? line;
 }
