@@ -67,11 +67,20 @@ describe('steps of a job', () => {
     await assert.rejects(job().run('c', {}, async () => 0), /Step "c" is not in the plan/);
   });
 
+  test('are timed from when they begin, not from when they are asked for', async () => {
+    const runner = new StepRunner(join(folder, 'timed'), plan, () => {});
+    await runner.run('a', {}, async ({ onBegin }) => {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      onBegin();
+    });
+    assert.ok(runner.times[0].seconds < 0.2, `${runner.times[0].seconds} s`);
+  });
+
   test('add up to the progress of the job, those at work by their own share', async () => {
     const states: JobProgress[] = [];
     const runner = new StepRunner(join(folder, 'progress'), plan, () => {}, (state) => states.push(state));
     await Promise.all([
-      runner.run('a', {}, async (report) => report({ label: 'a', done: 1, total: 2 })),
+      runner.run('a', {}, async ({ onProgress }) => onProgress({ label: 'a', done: 1, total: 2 })),
       runner.run('b', {}, async () => 0),
     ]);
     assert.equal(states[0].done, 3 / 8);

@@ -19,10 +19,15 @@ export interface LaneOrder {
 /** What a lane tells its job. */
 export type LaneMessage = { progress: TaskProgress } | { value: unknown; memoryMiB: number } | { failure: { message: string; stack?: string } };
 
-export interface RunOptions {
+/** Told when a task begins, for it may wait, and how far it is. */
+export interface TaskWatch {
+  onBegin?(): void;
+  onProgress?(progress: TaskProgress): void;
+}
+
+export interface RunOptions extends TaskWatch {
   /** Tasks of a lower number begin first. */
   priority: number;
-  onProgress?(progress: TaskProgress): void;
 }
 
 /** Memory that the largest task of the main job takes, in GiB. */
@@ -88,8 +93,9 @@ export class Lanes {
     this.waiting.shift()!.begin();
   }
 
-  private process(order: LaneOrder, { onProgress }: RunOptions): Promise<unknown> {
+  private process(order: LaneOrder, { onBegin, onProgress }: RunOptions): Promise<unknown> {
     this.signal.throwIfAborted();
+    onBegin?.();
     return new Promise((resolve, reject) => {
       const child = fork(siblingModule(import.meta.url, this.module), [JSON.stringify(order)], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env: this.environment });
       const stop = () => child.kill('SIGTERM');

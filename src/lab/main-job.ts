@@ -105,8 +105,8 @@ export async function runMainJob(options: MainOptions): Promise<MainResult> {
   const origin = { seed, sizes: sizesOf(context), foundation: foundationHash(foundation), code: context.code, evaluation: codeVersion(['eval', 'lab']) };
   const runner = new StepRunner(join(out, 'steps'), plan, say, onProgress);
   const step = <Task extends keyof typeof mainTasks>(name: string, task: Task, args: Parameters<(typeof mainTasks)[Task]>[1]) =>
-    runner.run(name, { origin, args }, (report) =>
-      lanes.run<Awaited<ReturnType<(typeof mainTasks)[Task]>>>(task, args, { priority: plan.findIndex((each) => each.name === name), onProgress: report }),
+    runner.run(name, { origin, args }, (watch) =>
+      lanes.run<Awaited<ReturnType<(typeof mainTasks)[Task]>>>(task, args, { priority: plan.findIndex((each) => each.name === name), ...watch }),
     );
   const train = (arm: SynergyArm, name: StageName) => step(name.startsWith('alignment') ? name : `${arm} ${name}`, 'train', { arm, name });
 

@@ -4,7 +4,7 @@ import { writeTextAtomically } from '../train/files.js';
 import { duration } from '../train/progress.js';
 import { contentHash } from './content-hash.js';
 import { readJson } from './files.js';
-import type { TaskProgress } from './lanes.js';
+import type { TaskProgress, TaskWatch } from './lanes.js';
 
 /** One part of a long job. */
 export interface PlannedStep {
@@ -36,7 +36,7 @@ interface Done {
  * much is left, estimated from the proportions of the steps and the pace so far.
  */
 export class StepRunner {
-  private readonly running = new Map<PlannedStep, TaskProgress | undefined>();
+  private readonly running = new Map<PlannedStep, TaskProgress>();
   private readonly finished = new Set<PlannedStep>();
   private begun: { time: number; share: number } | undefined;
   /** How many steps were read, not run. */
@@ -58,7 +58,7 @@ export class StepRunner {
   }
 
   /** The value of a step: plain data. Another `identity` means doing it again. */
-  async run<Value>(name: string, identity: unknown, run: (report: (progress: TaskProgress) => void) => Promise<Value>): Promise<Value> {
+  async run<Value>(name: string, identity: unknown, run: (watch: Required<TaskWatch>) => Promise<Value>): Promise<Value> {
     const step = this.plan.find((each) => each.name === name);
     if (!step) throw new Error(`Step "${name}" is not in the plan.`);
     const file = join(this.folder, `${name.replaceAll(' ', '-')}.json`);
@@ -69,15 +69,18 @@ export class StepRunner {
       this.finish(step, done.seconds, 'done before, in');
       return done.value as Value;
     }
-    this.running.set(step, undefined);
-    this.begun ??= { time: performance.now(), share: this.share };
-    let start: number | undefined;
-    const value = await run((progress) => {
-      start ??= performance.now();
-      this.running.set(step, progress);
-      this.onProgress(this.progress);
+    let start = performance.now();
+    this.begun ??= { time: start, share: this.share };
+    const value = await run({
+      onBegin: () => {
+        start = performance.now();
+      },
+      onProgress: (progress) => {
+        this.running.set(step, progress);
+        this.onProgress(this.progress);
+      },
     });
-    const seconds = (performance.now() - (start ?? this.begun.time)) / 1000;
+    const seconds = (performance.now() - start) / 1000;
     writeTextAtomically(file, JSON.stringify({ identity: hash, seconds, value } satisfies Done));
     this.finish(step, seconds, 'took');
     return value;
@@ -96,14 +99,14 @@ export class StepRunner {
   private get share(): number {
     const total = this.plan.reduce((sum, { seconds }) => sum + seconds, 0);
     const ended = [...this.finished].reduce((sum, { seconds }) => sum + seconds, 0);
-    const partly = [...this.running].reduce((sum, [{ seconds }, progress]) => sum + (progress ? (seconds * progress.done) / progress.total : 0), 0);
+    const partly = [...this.running].reduce((sum, [{ seconds }, progress]) => sum + (seconds * progress.done) / progress.total, 0);
     return (ended + partly) / total;
   }
 
   private get progress(): JobProgress {
     const { share, begun } = this;
     const pace = begun && share > begun.share ? (performance.now() - begun.time) / 1000 / (share - begun.share) : undefined;
-    const running = [...this.running].flatMap(([, progress]) => (progress ? [`${progress.label} ${progress.done}/${progress.total}`] : []));
+    const running = [...this.running.values()].map(({ label, done, total }) => `${label} ${done}/${total}`);
     return { done: share, running, ...(pace === undefined ? {} : { secondsLeft: (1 - share) * pace }) };
   }
 }
