@@ -57,7 +57,10 @@ export interface LoopOptions {
   progress?: Progress;
   /** Continue from the newest whole checkpoint of `folder`. */
   resume?: boolean;
-  /** Called every so many steps, and after the last, with the parameters to be used later (the moving average, if any); what it returns is logged. `best` names a number of it: a checkpoint is written where it is lowest, and kept. */
+  /**
+   * Called before the first step, every so many steps, and after the last, with the parameters to be used later (the moving average, if any); what it returns is logged,
+   * with `before: true` the first time. `best` names a number of it: a checkpoint is written where it is lowest after a step, and kept.
+   */
   evaluate?: { every: number; run(step: number): Promise<Record<string, number>> | Record<string, number>; best?: string };
   /** Called after each step. */
   onStep?(step: number, metrics: StepMetrics): void;
@@ -169,6 +172,16 @@ export async function trainStep({ task, settings, optimizer, ema, step }: Traini
 export async function train(task: Task, settings: LoopSettings, options: LoopOptions = {}): Promise<Training> {
   const { folder, signal, progress = silent, evaluate } = options;
   const training = new Training(task, settings);
+  const ledgers = { step: new LeakLedger(), evaluation: new LeakLedger('The evaluation at step', 1) };
+  /** What the evaluation gives, logged. */
+  const evaluated = async (logged: { step: number; before?: true }): Promise<Record<string, number>> => {
+    ledgers.evaluation.begin();
+    const values = await training.withResult(() => evaluate!.run(training.step));
+    ledgers.evaluation.end(logged.step);
+    folder?.append({ type: 'evaluation', ...logged, ...values });
+    progress.say(`${task.name} after ${training.step} steps: ${summary(Object.fromEntries(Object.entries(values).slice(0, 8)))}`);
+    return values;
+  };
   try {
     if (options.resume && folder) {
       training.restore(folder, (message) => {
@@ -177,8 +190,8 @@ export async function train(task: Task, settings: LoopSettings, options: LoopOpt
       });
     }
     folder?.append({ type: 'start', step: training.step, steps: settings.steps });
-    const ledger = new LeakLedger();
 
+    if (evaluate && training.step === 0) await evaluated({ step: 0, before: true });
     while (training.step < settings.steps) {
       if (signal?.aborted) {
         if (folder) training.save(folder);
@@ -186,9 +199,9 @@ export async function train(task: Task, settings: LoopSettings, options: LoopOpt
       }
       const { step } = training;
       const start = performance.now();
-      if (step > 0) ledger.begin();
+      ledgers.step.begin();
       const { samples, ...metrics } = await trainStep(training);
-      if (step > 0) ledger.end(step);
+      ledgers.step.end(step);
       training.step++;
 
       const ms = performance.now() - start;
@@ -199,9 +212,7 @@ export async function train(task: Task, settings: LoopSettings, options: LoopOpt
       const isLast = training.step === settings.steps;
       let isBest = false;
       if (evaluate && (isLast || training.step % evaluate.every === 0)) {
-        const values = await training.withResult(() => evaluate.run(training.step));
-        folder?.append({ type: 'evaluation', step, ...values });
-        progress.say(`${task.name} after ${training.step} steps: ${summary(Object.fromEntries(Object.entries(values).slice(0, 8)))}`);
+        const values = await evaluated({ step });
         const value = evaluate.best === undefined ? undefined : values[evaluate.best];
         if (evaluate.best !== undefined && value === undefined) throw new Error(`${task.name}: the best checkpoint is chosen by ${evaluate.best}, and the evaluation gave ${Object.keys(values).join(', ') || 'nothing'}.`);
         isBest = value !== undefined && value < (training.best?.value ?? Infinity);
@@ -215,6 +226,8 @@ export async function train(task: Task, settings: LoopSettings, options: LoopOpt
   } catch (error) {
     training.dispose();
     throw error;
+  } finally {
+    for (const ledger of Object.values(ledgers)) ledger.stop();
   }
 }
 

@@ -87,7 +87,7 @@ export async function trainStage(options: TrainStageOptions): Promise<StageResul
       say?.(describeEstimate(settings, sizes, probed, resume ? (checkpointSteps(out).at(-1) ?? 0) : 0));
     }
     const run = async (step: number) => {
-      if (settings.lossWeights.diffusion > 0 || settings.lossWeights.regression) await drawSamples(start.params, config, tokenizerOf(options.preset), join(out, 'samples', String(step).padStart(6, '0')));
+      if (step > 0 && (settings.lossWeights.diffusion > 0 || settings.lossWeights.regression)) await drawSamples(start.params, config, tokenizerOf(options.preset), join(out, 'samples', String(step).padStart(6, '0')));
       return validation!();
     };
     const evaluate = validation ? { every: settings.evaluateEvery ?? Math.max(1, Math.ceil(loop.steps / 4)), best: settings.best ?? 'valLoss', run } : undefined;
