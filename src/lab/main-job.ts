@@ -88,7 +88,7 @@ const plan: Pick<Step, 'name' | 'seconds'>[] = [
   { name: 'guidance', seconds: 40 },
   { name: 'use', seconds: 20 },
   { name: 'samples', seconds: 15 },
-  { name: 'notebooks', seconds: 40 },
+  { name: 'notebooks', seconds: 70 },
 ];
 
 /**
