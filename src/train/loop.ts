@@ -7,7 +7,7 @@ import { Optimizer, type OptimizerSettings } from './optimizer.js';
 import { silent, type Progress } from './progress.js';
 import { latestCheckpoint, type RunFolder } from './run-folder.js';
 import { learningRate, type Schedule } from './schedules.js';
-import { firstNonFinite, loadExact, saveExact } from './tensors.js';
+import { fetchValues, firstNonFinite, loadExact, saveExact } from './tensors.js';
 
 /** Something to minimise. The loop knows nothing else of a model. */
 export interface Task<Inputs extends tf.TensorContainer = tf.TensorContainer> {
@@ -92,7 +92,8 @@ export class Training {
     }
   }
 
-  save(folder: RunFolder): void {
+  async save(folder: RunFolder): Promise<void> {
+    await fetchValues([...this.task.trainable.values(), ...this.optimizer.state.values(), ...(this.ema?.averages.values() ?? [])]);
     const state = { step: this.step, optimizerSteps: this.optimizer.steps, emaUpdates: this.ema?.updates ?? null, best: this.best ?? null };
     folder.saveCheckpoint(String(this.step), state, (into) => {
       saveExact(join(into, 'parameters.safetensors'), this.task.trainable);
@@ -147,14 +148,14 @@ export async function trainStep({ task, settings, optimizer, ema, step }: Traini
       task.trainable,
       { allowUnused: task.allowUnused },
     );
-    for (const [name, part] of [['loss', value] as const, ...losses]) parts[name] = (parts[name] ?? 0) + part.dataSync()[0] / settings.accumulation;
+    for (const [name, part] of [['loss', value] as const, ...losses]) parts[name] = (parts[name] ?? 0) + (await part.data())[0] / settings.accumulation;
     if (!Number.isFinite(parts.loss)) throw notFinite(task, step, ids, parts, [...tensorsOf('input', inputs), ...named('parameter', task.trainable), ...named('gradient', grads)]);
     accumulate(gradients, grads, 1 / settings.accumulation);
     tf.dispose([value, inputs, ...losses.map(([, part]) => part)]);
   }
 
   const norm = globalNorm(gradients.values());
-  const gradNorm = norm.dataSync()[0];
+  const [gradNorm] = await norm.data();
   norm.dispose();
   if (!Number.isFinite(gradNorm)) throw notFinite(task, step, ids, { ...parts, gradNorm }, [...named('parameter', task.trainable), ...named('gradient', gradients)]);
 
@@ -194,7 +195,7 @@ export async function train(task: Task, settings: LoopSettings, options: LoopOpt
     if (evaluate && training.step === 0) await evaluated({ step: 0, before: true });
     while (training.step < settings.steps) {
       if (signal?.aborted) {
-        if (folder) training.save(folder);
+        if (folder) await training.save(folder);
         throw signal.reason;
       }
       const { step } = training;
@@ -218,7 +219,7 @@ export async function train(task: Task, settings: LoopSettings, options: LoopOpt
         isBest = value !== undefined && value < (training.best?.value ?? Infinity);
         if (isBest) training.best = { step: training.step, value: value! };
       }
-      if (folder && (isLast || isBest || training.step % settings.checkpointEvery === 0)) training.save(folder);
+      if (folder && (isLast || isBest || training.step % settings.checkpointEvery === 0)) await training.save(folder);
       await new Promise(setImmediate); // lets a signal or a server in the same process be heard
     }
     progress.end();

@@ -34,9 +34,9 @@ describe('validation of a stage', () => {
     tf.dispose(params);
   });
 
-  test('knows gradients that agree, oppose each other and have nothing in common, whatever their lengths', () => {
+  test('knows gradients that agree, oppose each other and have nothing in common, whatever their lengths', async () => {
     const gradients = (...layers: number[][]) => new Map(layers.map((values, i) => [`model.layers.${i}.mlp.up_proj.weight`, tf.tensor1d(values)]));
-    const cosines = layerCosines(gradients([1, 2], [1, 0], [3, 0], [0, 0]), gradients([10, 20], [-2, 0], [0, 5], [1, 1]));
+    const cosines = await layerCosines(gradients([1, 2], [1, 0], [3, 0], [0, 0]), gradients([10, 20], [-2, 0], [0, 5], [1, 1]));
     const expected = { 'layers.0': 1, 'layers.1': -1, 'layers.2': 0, 'layers.3': 0, layers: (50 - 2) / Math.sqrt(15 * 531) };
     assert.deepEqual([...cosines.keys()].sort(), Object.keys(expected).sort());
     for (const [group, cosine] of Object.entries(expected)) assert.ok(Math.abs(cosines.get(group)! - cosine) < 1e-6, `${group}: ${cosines.get(group)}`);
@@ -47,7 +47,7 @@ describe('validation of a stage', () => {
     const objective = objectiveOf(settings);
     const records = generatedSources({ documents: 1 }, 3).flatMap((source) => [source.at(0), source.at(1)]);
     const { batch, draws } = await stageInputs(records, { params, config, settings, tokenizer: tokenizerOf('micro'), objective, path: ['test'] });
-    const cosines = gradientConflict(params, config, batch, draws!, objective);
+    const cosines = await gradientConflict(params, config, batch, draws!, objective);
     assert.deepEqual(Object.keys(cosines).sort(), ['conflict.layers', 'conflict.layers.0', 'conflict.layers.1']);
     for (const cosine of Object.values(cosines)) assert.ok(Math.abs(cosine) < 1);
     tf.dispose([params, batch, draws] as unknown as tf.TensorContainer);
