@@ -112,7 +112,27 @@ async function loadWebGpu(_threads: number, auto: boolean): Promise<Loaded> {
   }
   // Registers itself, and only when navigator.gpu is there.
   await optionalImport('@tensorflow/tfjs-backend-webgpu', 'is the tfjs backend for WebGPU');
+  await mendWebGpu();
   return { tfjsName: 'webgpu', engine: `webgpu (${device})`, threads: 1 };
+}
+
+/**
+ * A shader that the device refuses would leave its result as it was, with a line on the console; here it ends the process. One is known: tfjs 4.22 adds
+ * any number of tensors in one shader, and devices take as few as eight.
+ */
+async function mendWebGpu(): Promise<void> {
+  await tf.setBackend('webgpu');
+  await tf.ready();
+  const { device } = tf.backend() as unknown as { device: { onuncapturederror: (event: { error: { message: string } }) => void } };
+  device.onuncapturederror = ({ error }) => {
+    throw new Error(`WebGPU refused an operation, so its result is wrong: ${error.message}`);
+  };
+  tf.unregisterKernel('AddN', 'webgpu');
+  tf.registerKernel({
+    kernelName: 'AddN',
+    backendName: 'webgpu',
+    kernelFunc: ({ inputs }) => tf.tidy(() => (Object.values(inputs) as tf.Tensor[]).reduce((sum, term) => tf.add(sum, term), tf.scalar(0))),
+  });
 }
 
 /** Imports a package that need not be installed. */

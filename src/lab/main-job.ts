@@ -82,7 +82,7 @@ const plan: PlannedStep[] = [
   ]),
   { name: 'use', title: 'Use the model: answer, caption, draw, write documents', seconds: 25 },
   { name: 'samples', title: 'Draw contact sheets of each stage and guidance scale', seconds: 25 },
-  { name: 'notebooks', title: 'Execute the notebooks', seconds: 80 },
+  { name: 'notebooks', title: 'Execute the notebooks', seconds: 140 },
 ];
 
 /**

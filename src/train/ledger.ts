@@ -2,39 +2,53 @@ import * as tf from '@tensorflow/tfjs';
 import { runningKernel } from '../core/ops/index.js';
 
 /**
- * Watches that no tensor outlives a step. Counting costs nothing; only when the count has grown is the next step recorded tensor by tensor,
- * and if that one leaves tensors behind too, the run fails and names the operations that made them. A cache filled once is let through.
+ * Watches that no tensor outlives what made it: a step, say, that is taken again and again. The first time is let through, because caches fill. From then on the count
+ * of live tensors must stay where it was: when it has been above that for `patience` times in a row, the run fails and names the first step that left something
+ * behind, and the operations that made it. Every tensor made between `begin` and `end` is noted until it is disposed, so that the first leak has its name already.
  */
 export class LeakLedger {
-  private expected: number | undefined;
-  private allowance = 64; // tensors that caches may come to hold over the whole run
   private recording: Recording | undefined;
+  private before = 0;
+  /** Live tensors beyond those after the first time; undefined before it. */
+  private level: number | undefined;
+  private grown = 0;
+  private suspect: { step: number; count: number; made: string } | undefined;
 
-  /** Called before a step. */
+  /** `what` begins the message, in front of the number of the step. */
+  constructor(private readonly what = 'Step', private readonly patience = 3) {}
+
   begin(): void {
-    this.expected ??= tf.memory().numTensors;
+    this.before = tf.memory().numTensors;
+    this.recording = record();
   }
 
-  /** Called after a step, when everything that it made should be gone. */
+  /** Called when everything made since `begin` should be gone. */
   end(step: number): void {
-    const found = tf.memory().numTensors;
-    const grown = found - this.expected!;
-    const recording = this.recording;
-    this.recording = undefined;
-    recording?.stop();
-    if (grown <= 0) {
-      this.expected = found;
+    const made = this.recording!;
+    this.stop();
+    if (this.level === undefined) {
+      this.level = 0;
       return;
     }
-    this.allowance -= grown;
-    if (recording || this.allowance < 0) {
-      throw new Error(
-        `Step ${step} left ${grown} tensors behind, as the one before it did: ${recording?.survivors() ?? 'caches grew beyond 64 tensors'}. ` +
-          'Every tensor has one owner: dispose these or wrap their maker in tf.tidy.',
-      );
+    this.level += tf.memory().numTensors - this.before;
+    if (this.level <= 0) {
+      [this.level, this.grown, this.suspect] = [0, 0, undefined];
+      return;
     }
-    this.expected = found;
-    this.recording = record();
+    this.suspect ??= { step, count: this.level, made: made.survivors() };
+    if (++this.grown < this.patience) return;
+    const { step: first, count, made: by } = this.suspect;
+    throw new Error(
+      `${this.what} ${first} left ${count} ${count === 1 ? 'tensor' : 'tensors'} behind: ${by}. ` +
+        (step === first ? '' : `After ${this.what.toLowerCase()} ${step} there are ${this.level} too many. `) +
+        'Every tensor has one owner: dispose these or wrap their maker in tf.tidy.',
+    );
+  }
+
+  /** Stops noting, also when what was begun failed. */
+  stop(): void {
+    this.recording?.stop();
+    this.recording = undefined;
   }
 }
 
@@ -51,7 +65,8 @@ function record(): Recording {
     trackTensor(tensor: tf.Tensor, backend: unknown): void;
     disposeTensor(tensor: tf.Tensor): void;
   };
-  const alive = new Map<number, string>();
+  const alive = new Map<number, { kernel: string; shape: readonly number[] }>();
+  const older = new Set<number>(); // variables that were there before: one that is given new values is disposed and tracked again
   let kernel = 'tf.tensor';
   const { runKernel, trackTensor, disposeTensor } = engine;
   engine.runKernel = function (name, ...rest) {
@@ -64,18 +79,21 @@ function record(): Recording {
     }
   };
   engine.trackTensor = function (tensor, backend) {
-    if (!(tensor instanceof tf.Variable)) alive.set(tensor.id, `${runningKernel() ?? kernel} [${tensor.shape}]`); // a variable is only given new values
+    if (!older.delete(tensor.id)) alive.set(tensor.id, { kernel: runningKernel() ?? kernel, shape: tensor.shape });
     trackTensor.call(this, tensor, backend);
   };
   engine.disposeTensor = function (tensor) {
-    alive.delete(tensor.id);
+    if (!alive.delete(tensor.id) && tensor instanceof tf.Variable) older.add(tensor.id);
     disposeTensor.call(this, tensor);
   };
   return {
     stop: () => Object.assign(engine, { runKernel, trackTensor, disposeTensor }),
     survivors() {
       const counts = new Map<string, number>();
-      for (const made of alive.values()) counts.set(made, (counts.get(made) ?? 0) + 1);
+      for (const { kernel: name, shape } of alive.values()) {
+        const made = `${name} [${shape}]`;
+        counts.set(made, (counts.get(made) ?? 0) + 1);
+      }
       const rows = [...counts].sort(([, a], [, b]) => b - a).map(([made, count]) => `${count} × ${made}`);
       return rows.slice(0, 8).join(', ') + (rows.length > 8 ? ` and ${rows.length - 8} kinds more` : '');
     },

@@ -180,14 +180,35 @@ describe('the training loop', () => {
     assert.ok(valuesOf(task).every(Number.isFinite));
   });
 
-  test('fails when steps leave tensors behind, and names the operation', async () => {
+  /** `regression` that keeps a tensor in the steps that `leaks` names. */
+  function leaking(leaks: (step: number) => boolean): Task {
     const task = regression();
-    const { loss } = task;
+    const { batch, loss } = task;
+    let step = 0;
+    task.batch = (number, micro) => batch((step = number), micro);
     task.loss = (inputs) => {
-      tf.keep(inputs.x.exp());
+      if (leaks(step)) tf.keep(inputs.x.exp());
       return loss(inputs);
     };
-    await assert.rejects(train(task, settings), /Step 2 left 2 tensors behind.*: 2 × Exp \[4,3\]\./);
+    return task as unknown as Task;
+  }
+  const single = { ...settings, steps: 12, accumulation: 1 };
+
+  test('fails when each step leaves one tensor behind, and names the first of them and the operation', async () => {
+    const behind = /^Step 4 left 1 tensor behind: 1 × Exp \[4,3\]\. After step 6 there are 3 too many\./;
+    await assert.rejects(train(leaking((step) => step >= 4), single), ({ message }: Error) => behind.test(message));
+    await assert.rejects(train(leaking(() => true), single), /^Error: Step 1 left 1 tensor behind: 1 × Exp/); // the first step may fill caches
+  });
+
+  test('fails when a single tensor stays, or one of every third step, and lets pass what the first step keeps', async () => {
+    await assert.rejects(train(leaking((step) => step === 5), single), /Step 5 left 1 tensor behind: 1 × Exp \[4,3\]\. After step 7 there are 1 too many/);
+    await assert.rejects(train(leaking((step) => step % 3 === 2), single), /Step 2 left 1 tensor behind/);
+    assert.equal((await train(leaking((step) => step === 0), single)).step, 12);
+  });
+
+  test('fails when evaluations leave tensors behind', async () => {
+    const evaluate = { every: 2, run: () => ({ score: tf.keep(tf.scalar(2).sqrt()).dataSync()[0] }) };
+    await assert.rejects(train(regression(), settings, { evaluate }), /The evaluation at step 1 left 2 tensors behind: 1 × tf\.tensor \[\], 1 × Sqrt \[\]\. Every tensor/);
   });
 
   test('keeps tensors and memory level over two thousand steps', async () => {
@@ -211,7 +232,7 @@ describe('the training loop', () => {
 
   test('keeps the checkpoint with the best evaluation', async () => {
     const folder = newFolder();
-    const values = [3, 1, 2, 4];
+    const values = [0, 3, 1, 2, 4]; // the first before any step: there is nothing to keep
     const evaluate = { every: 2, best: 'score', run: () => ({ score: values.shift()! }) };
     const { best } = await train(regression(), { ...settings, checkpointEvery: 2, keepLast: 1 }, { folder, evaluate });
     folder.close();
@@ -221,7 +242,7 @@ describe('the training loop', () => {
 
   test('writes a checkpoint where the evaluation is best, also between those that are due, and remembers it when resumed', async () => {
     const folder = newFolder();
-    const values: Record<number, number> = { 1: 5, 2: 3, 3: 1, 4: 2, 5: 4, 6: 4, 7: 4, 8: 4 };
+    const values: Record<number, number> = { 0: 0, 1: 5, 2: 3, 3: 1, 4: 2, 5: 4, 6: 4, 7: 4, 8: 4 };
     const evaluate = { every: 1, best: 'score', run: (step: number) => ({ score: values[step] }) };
     const some = { ...settings, checkpointEvery: 5, keepLast: 1 };
     const controller = new AbortController();

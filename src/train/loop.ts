@@ -7,7 +7,7 @@ import { Optimizer, type OptimizerSettings } from './optimizer.js';
 import { silent, type Progress } from './progress.js';
 import { latestCheckpoint, type RunFolder } from './run-folder.js';
 import { learningRate, type Schedule } from './schedules.js';
-import { firstNonFinite, loadExact, saveExact } from './tensors.js';
+import { fetchValues, firstNonFinite, loadExact, saveExact } from './tensors.js';
 
 /** Something to minimise. The loop knows nothing else of a model. */
 export interface Task<Inputs extends tf.TensorContainer = tf.TensorContainer> {
@@ -57,7 +57,10 @@ export interface LoopOptions {
   progress?: Progress;
   /** Continue from the newest whole checkpoint of `folder`. */
   resume?: boolean;
-  /** Called every so many steps, and after the last, with the parameters to be used later (the moving average, if any); what it returns is logged. `best` names a number of it: a checkpoint is written where it is lowest, and kept. */
+  /**
+   * Called before the first step, every so many steps, and after the last, with the parameters to be used later (the moving average, if any); what it returns is logged,
+   * with `before: true` the first time. `best` names a number of it: a checkpoint is written where it is lowest after a step, and kept.
+   */
   evaluate?: { every: number; run(step: number): Promise<Record<string, number>> | Record<string, number>; best?: string };
   /** Called after each step. */
   onStep?(step: number, metrics: StepMetrics): void;
@@ -89,7 +92,8 @@ export class Training {
     }
   }
 
-  save(folder: RunFolder): void {
+  async save(folder: RunFolder): Promise<void> {
+    await fetchValues([...this.task.trainable.values(), ...this.optimizer.state.values(), ...(this.ema?.averages.values() ?? [])]);
     const state = { step: this.step, optimizerSteps: this.optimizer.steps, emaUpdates: this.ema?.updates ?? null, best: this.best ?? null };
     folder.saveCheckpoint(String(this.step), state, (into) => {
       saveExact(join(into, 'parameters.safetensors'), this.task.trainable);
@@ -144,14 +148,14 @@ export async function trainStep({ task, settings, optimizer, ema, step }: Traini
       task.trainable,
       { allowUnused: task.allowUnused },
     );
-    for (const [name, part] of [['loss', value] as const, ...losses]) parts[name] = (parts[name] ?? 0) + part.dataSync()[0] / settings.accumulation;
+    for (const [name, part] of [['loss', value] as const, ...losses]) parts[name] = (parts[name] ?? 0) + (await part.data())[0] / settings.accumulation;
     if (!Number.isFinite(parts.loss)) throw notFinite(task, step, ids, parts, [...tensorsOf('input', inputs), ...named('parameter', task.trainable), ...named('gradient', grads)]);
     accumulate(gradients, grads, 1 / settings.accumulation);
     tf.dispose([value, inputs, ...losses.map(([, part]) => part)]);
   }
 
   const norm = globalNorm(gradients.values());
-  const gradNorm = norm.dataSync()[0];
+  const [gradNorm] = await norm.data();
   norm.dispose();
   if (!Number.isFinite(gradNorm)) throw notFinite(task, step, ids, { ...parts, gradNorm }, [...named('parameter', task.trainable), ...named('gradient', gradients)]);
 
@@ -169,6 +173,16 @@ export async function trainStep({ task, settings, optimizer, ema, step }: Traini
 export async function train(task: Task, settings: LoopSettings, options: LoopOptions = {}): Promise<Training> {
   const { folder, signal, progress = silent, evaluate } = options;
   const training = new Training(task, settings);
+  const ledgers = { step: new LeakLedger(), evaluation: new LeakLedger('The evaluation at step', 1) };
+  /** What the evaluation gives, logged. */
+  const evaluated = async (logged: { step: number; before?: true }): Promise<Record<string, number>> => {
+    ledgers.evaluation.begin();
+    const values = await training.withResult(() => evaluate!.run(training.step));
+    ledgers.evaluation.end(logged.step);
+    folder?.append({ type: 'evaluation', ...logged, ...values });
+    progress.say(`${task.name} after ${training.step} steps: ${summary(Object.fromEntries(Object.entries(values).slice(0, 8)))}`);
+    return values;
+  };
   try {
     if (options.resume && folder) {
       training.restore(folder, (message) => {
@@ -177,18 +191,18 @@ export async function train(task: Task, settings: LoopSettings, options: LoopOpt
       });
     }
     folder?.append({ type: 'start', step: training.step, steps: settings.steps });
-    const ledger = new LeakLedger();
 
+    if (evaluate && training.step === 0) await evaluated({ step: 0, before: true });
     while (training.step < settings.steps) {
       if (signal?.aborted) {
-        if (folder) training.save(folder);
+        if (folder) await training.save(folder);
         throw signal.reason;
       }
       const { step } = training;
       const start = performance.now();
-      if (step > 0) ledger.begin();
+      ledgers.step.begin();
       const { samples, ...metrics } = await trainStep(training);
-      if (step > 0) ledger.end(step);
+      ledgers.step.end(step);
       training.step++;
 
       const ms = performance.now() - start;
@@ -199,15 +213,13 @@ export async function train(task: Task, settings: LoopSettings, options: LoopOpt
       const isLast = training.step === settings.steps;
       let isBest = false;
       if (evaluate && (isLast || training.step % evaluate.every === 0)) {
-        const values = await training.withResult(() => evaluate.run(training.step));
-        folder?.append({ type: 'evaluation', step, ...values });
-        progress.say(`${task.name} after ${training.step} steps: ${summary(Object.fromEntries(Object.entries(values).slice(0, 8)))}`);
+        const values = await evaluated({ step });
         const value = evaluate.best === undefined ? undefined : values[evaluate.best];
         if (evaluate.best !== undefined && value === undefined) throw new Error(`${task.name}: the best checkpoint is chosen by ${evaluate.best}, and the evaluation gave ${Object.keys(values).join(', ') || 'nothing'}.`);
         isBest = value !== undefined && value < (training.best?.value ?? Infinity);
         if (isBest) training.best = { step: training.step, value: value! };
       }
-      if (folder && (isLast || isBest || training.step % settings.checkpointEvery === 0)) training.save(folder);
+      if (folder && (isLast || isBest || training.step % settings.checkpointEvery === 0)) await training.save(folder);
       await new Promise(setImmediate); // lets a signal or a server in the same process be heard
     }
     progress.end();
@@ -215,6 +227,8 @@ export async function train(task: Task, settings: LoopSettings, options: LoopOpt
   } catch (error) {
     training.dispose();
     throw error;
+  } finally {
+    for (const ledger of Object.values(ledgers)) ledger.stop();
   }
 }
 

@@ -16,6 +16,11 @@ export function zerosLike(tensor: tf.Tensor): tf.Variable {
   return made;
 }
 
+/** Makes values ready to be read at once: a GPU in WebGPU hands them over only to those who wait. */
+export async function fetchValues(tensors: Iterable<tf.Tensor>): Promise<void> {
+  if (tf.getBackend() === 'webgpu') for (const tensor of tensors) await tensor.data();
+}
+
 /** Writes variables exactly as they are in memory, float32. */
 export function saveExact(file: string, variables: ReadonlyMap<string, tf.Tensor>): void {
   writeSafetensors(file, new Map([...variables].map(([key, tensor]) => [key, { dtype: 'F32', shape: tensor.shape, values: () => asFloat32(tensor.dataSync()) }])));

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { hashSpec, saveArtefact, type Artefact } from '../core/checkpoint.js';
 import { flipHorizontally, type RgbImage } from '../core/images.js';
-import { select } from '../core/params.js';
+import { flatten, select } from '../core/params.js';
 import { packageRoot } from '../core/process.js';
 import { random } from '../core/random.js';
 import { mixture, type Source } from '../data/batches.js';
@@ -33,6 +33,7 @@ import { checkpointSteps, readEvents, RunFolder } from './run-folder.js';
 import { drawSamples } from './samples.js';
 import { describeReport, fileSources, generatedSources, heldOutRecords } from './sources.js';
 import { stepsOf } from './stages.js';
+import { fetchValues } from './tensors.js';
 import { stageValidation } from './validation.js';
 import { diffusionVerdict } from './verdict.js';
 
@@ -87,7 +88,7 @@ export async function trainStage(options: TrainStageOptions): Promise<StageResul
       say?.(describeEstimate(settings, sizes, probed, resume ? (checkpointSteps(out).at(-1) ?? 0) : 0));
     }
     const run = async (step: number) => {
-      if (settings.lossWeights.diffusion > 0 || settings.lossWeights.regression) await drawSamples(start.params, config, tokenizerOf(options.preset), join(out, 'samples', String(step).padStart(6, '0')));
+      if (step > 0 && (settings.lossWeights.diffusion > 0 || settings.lossWeights.regression)) await drawSamples(start.params, config, tokenizerOf(options.preset), join(out, 'samples', String(step).padStart(6, '0')));
       return validation!();
     };
     const evaluate = validation ? { every: settings.evaluateEvery ?? Math.max(1, Math.ceil(loop.steps / 4)), best: settings.best ?? 'valLoss', run } : undefined;

@@ -42,9 +42,9 @@ export function stageValidation(
     const results: Record<string, number> = {};
     const inputs = await stageInputs(records, { params, config, settings: { ...settings, seed: 0 }, tokenizer, objective, path: ['validation'] });
     const { batch, draws } = inputs;
-    const evaluate = (timesteps: number[] | undefined) => {
+    const evaluate = async (timesteps: number[] | undefined) => {
       const losses = dreamLoss(params, config, batch, draws && timesteps ? { ...draws, timesteps } : draws, objective);
-      const values = [losses.lm, losses.diffusion].map((part) => part.dataSync()[0]);
+      const values = [(await losses.lm.data())[0], (await losses.diffusion.data())[0]];
       tf.dispose(Object.values(losses));
       return values;
     };
@@ -52,16 +52,16 @@ export function stageValidation(
       const count = draws.timesteps.length;
       const width = config.sampler.numTrainTimesteps / bins;
       for (let bin = 0; bin < bins; bin++) {
-        const [lm, diffusion] = evaluate(Array.from({ length: count }, (_, i) => Math.floor(width * (bin + (i + 0.5) / count))));
+        const [lm, diffusion] = await evaluate(Array.from({ length: count }, (_, i) => Math.floor(width * (bin + (i + 0.5) / count))));
         results.valLm = lm;
         results[`valDiffusion${Math.round(bin * width)}`] = diffusion;
         results.valDiffusion = (results.valDiffusion ?? 0) + diffusion / bins;
       }
-    } else [results.valLm] = evaluate(undefined);
+    } else [results.valLm] = await evaluate(undefined);
     // By the weights of the training; one that regresses instead is judged by what it is for. Where no picture is drawn, the language counts alone.
     results.valLoss = lossWeights.lm * results.valLm + (lossWeights.diffusion || regression || 0) * (results.valDiffusion ?? 0);
     if (draws && settings.lossWeights.lm > 0 && settings.trainable.some((prefix) => covers(prefix, 'model.layers'))) {
-      Object.assign(results, gradientConflict(params, config, batch, draws, objective));
+      Object.assign(results, await gradientConflict(params, config, batch, draws, objective));
     }
     tf.dispose([batch, draws] as unknown as tf.TensorContainer);
     return results;

@@ -23,12 +23,13 @@ export function diffusionVerdict(events: readonly Event[]): Verdict | undefined 
   const overall = change('valDiffusion');
   const fell = Object.values(changes).filter((x) => x < 0).length;
   const isLearning = overall < -0.002 && fell > stretches.length / 2;
+  const after = ({ step, before }: Event) => (before ? 0 : step! + 1);
   const percent = (x: number) => `${x > 0 ? '+' : ''}${(100 * x).toFixed(1)} %`;
   return {
     isLearning,
     changes,
     text:
-      `The image loss is ${isLearning ? '' : 'not '}learning: ${percent(overall)} between step ${first.step! + 1} and ${last.step! + 1} ` +
+      `The image loss is ${isLearning ? '' : 'not '}learning: ${percent(overall)} between step ${after(first)} and ${after(last)} ` +
       `(${Object.entries(changes).map(([from, x]) => `from time step ${from} ${percent(x)}`).join(', ')}).`,
   };
 }

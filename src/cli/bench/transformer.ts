@@ -37,15 +37,17 @@ export interface Cache {
 
 /** tokenIds [batch, tokens] -> logits [batch, tokens, vocab]; with a cache (for one sequence), its keys and values come before. */
 export function transformer(p: TransformerParams, tokenIds: tf.Tensor2D, { numHeads }: TransformerSizes, cos: tf.Tensor3D, sin: tf.Tensor3D, cache?: Cache): tf.Tensor3D {
+  const cached = (held: Cache, layer: number, q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D) => {
+    const all = append(held, layer, rope(k, cos, sin, numHeads), v);
+    return attention(rope(q, cos, sin, numHeads), all.k, all.v, { numHeads, causal: true, keys: held.length + tokenIds.shape[1] });
+  };
   let x = embedding(p.embed, tokenIds) as tf.Tensor3D;
   p.layers.forEach((layer, i) => {
     const qkv = linear(rmsNorm(x, layer.norm1, 1e-6), layer.qkv);
     const [q, k, v] = tf.split<tf.Tensor3D>(qkv, 3, -1);
-    const own = { k: rope(k, cos, sin, numHeads), v: v as tf.Tensor3D };
-    const all = cache ? append(cache, i, own.k, own.v) : own;
-    const keys = cache && cache.length + tokenIds.shape[1];
-    x = x.add(linear(attention(rope(q, cos, sin, numHeads), all.k, all.v, { numHeads, causal: true, keys }), layer.o));
-    x = x.add(linear(gatedSplit(linear(rmsNorm(x, layer.norm2, 1e-6), layer.gateUp), 'silu', 'gate-value'), layer.down));
+    const mixed = cache ? cached(cache, i, q, k, v) : attention(q, k, v, { numHeads, causal: true, rope: { cos, sin } });
+    x = linear(mixed, layer.o, undefined, x);
+    x = linear(gatedSplit(linear(rmsNorm(x, layer.norm2, 1e-6), layer.gateUp), 'silu', 'gate-value'), layer.down, undefined, x);
   });
   if (cache) cache.length += tokenIds.shape[1];
   return linear(rmsNorm(x, p.norm, 1e-6), p.head);

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { activation, addRows, attention, conv2d, gatedSplit, groupNorm, layerNorm, linear, upsampleNearest, valueAndGrads } from '../../core/ops/index.js';
+import { activation, addRows, attention, conv2d, gatedSplit, groupNorm, layerNorm, linear, linears, upsampleNearest, valueAndGrads } from '../../core/ops/index.js';
 import { flatten, normal, constant, initialize, param, type ParamSpec } from '../../core/params.js';
 import { random } from '../../core/random.js';
 import { training, type Workload } from './transformer.js';
@@ -37,17 +37,17 @@ class ReferenceUnet {
     return tf.zeros(shape);
   }
 
-  private conv(name: string, x: tf.Tensor4D, out: number, kernel = 3, stride = 1): tf.Tensor4D {
+  private conv(name: string, x: tf.Tensor4D, out: number, kernel = 3, stride = 1, residual?: tf.Tensor4D): tf.Tensor4D {
     const inputs = x.shape[3];
     const pad = kernel === 3 ? 1 : 0;
-    const y = conv2d(x, this.get(`${name}.w`, [kernel, kernel, inputs, out], (kernel * kernel * inputs) ** -0.5), this.get(`${name}.b`, [out], 0), { stride, padding: [pad, pad, pad, pad] });
+    const y = conv2d(x, this.get(`${name}.w`, [kernel, kernel, inputs, out], (kernel * kernel * inputs) ** -0.5), this.get(`${name}.b`, [out], 0), { stride, padding: [pad, pad, pad, pad], residual });
     this.flops += 2 * y.size * kernel * kernel * inputs;
     return y;
   }
 
-  private lin<T extends tf.Tensor>(name: string, x: T, out: number, bias = true): T {
+  private lin<T extends tf.Tensor>(name: string, x: T, out: number, residual?: T): T {
     const inputs = x.shape[x.rank - 1];
-    const y = linear(x, this.get(`${name}.w`, [out, inputs], inputs ** -0.5), bias ? this.get(`${name}.b`, [out], 0) : undefined);
+    const y = linear(x, this.get(`${name}.w`, [out, inputs], inputs ** -0.5), this.get(`${name}.b`, [out], 0), residual);
     this.flops += 2 * y.size * inputs;
     return y;
   }
@@ -62,27 +62,32 @@ class ReferenceUnet {
 
   private residual(name: string, x: tf.Tensor4D, time: tf.Tensor2D, out: number): tf.Tensor4D {
     const h = addRows(this.conv(`${name}.c1`, this.group(`${name}.n1`, x, true), out), this.lin(`${name}.t`, time, out));
-    const y = this.conv(`${name}.c2`, this.group(`${name}.n2`, h, true), out);
-    return y.add(x.shape[3] === out ? x : this.conv(`${name}.s`, x, out, 1));
+    return this.conv(`${name}.c2`, this.group(`${name}.n2`, h, true), out, 3, 1, x.shape[3] === out ? x : this.conv(`${name}.s`, x, out, 1));
   }
 
-  private mix(name: string, x: tf.Tensor3D, context: tf.Tensor3D): tf.Tensor3D {
+  /** Several projections of one input, without bias. */
+  private projections(names: readonly string[], x: tf.Tensor3D, out: number): tf.Tensor3D[] {
+    const inputs = x.shape[2];
+    this.flops += 2 * names.length * (x.size / inputs) * out * inputs;
+    return linears(x, names.map((name) => ({ weight: this.get(`${name}.w`, [out, inputs], inputs ** -0.5) })));
+  }
+
+  private mix(name: string, x: tf.Tensor3D, context: tf.Tensor3D, residual: tf.Tensor3D): tf.Tensor3D {
     const dim = x.shape[2];
-    const q = this.lin(`${name}q`, x, dim, false);
-    const k = this.lin(`${name}k`, context, dim, false);
-    const v = this.lin(`${name}v`, context, dim, false);
+    const named = (kinds: string) => [...kinds].map((kind) => name + kind);
+    const [q, k, v] = x === context ? this.projections(named('qkv'), x, dim) : [...this.projections(named('q'), x, dim), ...this.projections(named('kv'), context, dim)];
     this.flops += 4 * q.size * k.shape[1];
-    return this.lin(`${name}o`, attention(q, k, v, { numHeads: HEADS }), dim);
+    return this.lin(`${name}o`, attention(q, k, v, { numHeads: HEADS }), dim, residual);
   }
 
   private transformer(name: string, x: tf.Tensor4D, context: tf.Tensor3D): tf.Tensor4D {
     const [batch, height, width, dim] = x.shape;
     let y = this.conv(`${name}.pi`, this.group(`${name}.n`, x, false), dim, 1).reshape([batch, height * width, dim]) as tf.Tensor3D;
     const normed = this.layer(`${name}.l1`, y);
-    y = y.add(this.mix(`${name}.s`, normed, normed));
-    y = y.add(this.mix(`${name}.c`, this.layer(`${name}.l2`, y), context));
-    y = y.add(this.lin(`${name}.f2`, gatedSplit(this.lin(`${name}.f1`, this.layer(`${name}.l3`, y), dim * 8), 'silu', 'value-gate'), dim));
-    return x.add(this.conv(`${name}.po`, y.reshape([batch, height, width, dim]), dim, 1));
+    y = this.mix(`${name}.s`, normed, normed, y);
+    y = this.mix(`${name}.c`, this.layer(`${name}.l2`, y), context, y);
+    y = this.lin(`${name}.f2`, gatedSplit(this.lin(`${name}.f1`, this.layer(`${name}.l3`, y), dim * 8), 'silu', 'value-gate'), dim, y);
+    return this.conv(`${name}.po`, y.reshape([batch, height, width, dim]), dim, 1, 1, x);
   }
 
   forward(x: tf.Tensor4D, time: tf.Tensor2D, context: tf.Tensor3D): tf.Tensor4D {
