@@ -28,7 +28,7 @@ export const shortPrompt = (question: string): string => `${question} ${prompts.
 export const conversationKinds = ['describe', 'detail', 'question', 'dialogue', 'choice', 'draw', 'recolor'] as const;
 export type ConversationKind = (typeof conversationKinds)[number];
 
-export const defaultConversationKinds: Partial<Record<ConversationKind, number>> = { describe: 15, detail: 8, question: 25, dialogue: 10, choice: 27, draw: 12, recolor: 3 };
+export const defaultConversationKinds: Partial<Record<ConversationKind, number>> = { describe: 10, detail: 8, question: 12, dialogue: 35, choice: 22, draw: 10, recolor: 3 };
 
 /** Conversation `index` of the endless list named by `seed` and `options`. */
 export function conversationAt(
@@ -63,7 +63,7 @@ const converse: Record<ConversationKind, (scene: Scene, stream: Random, seed: nu
   },
 
   dialogue(scene, stream) {
-    const [first, ...rest] = stream.shuffle(shortQuestions(scene, stream)).slice(0, 3);
+    const [first, ...rest] = stream.shuffle(shortQuestions(scene, stream)).slice(0, 5);
     const talk = aboutPicture(scene, shortPrompt(first.question), first.answer);
     return { ...talk, turns: [...talk.turns, ...rest.flatMap(({ question, answer }) => [human(shortPrompt(question)), gpt(answer)])] };
   },

@@ -16,6 +16,8 @@ export interface DreamConfig {
   numDreamQueries: number;
   /** Linear maps in each projector. Default 1, as released. */
   visualProjectorDepth?: number;
+  /** Factor on the initial values of the visual projector's last map. Default 1. */
+  visualProjectorScale?: number;
   conditionProjectorDepth?: number;
   unet: UNetConfig;
   vae: VaeConfig;

@@ -17,7 +17,7 @@ export const dreamSpec = (config: DreamConfig) => {
       dream_embedding: { dream_queries: param<tf.Rank.R3>([1, numDreamQueries, language.hiddenSize], normal(0.02)) },
       clip_vision_embedding: {
         clip_vision_model: clipVisionSpec(vision),
-        projector: projectorSpec({ inSize: vision.hiddenSize, outSize: language.hiddenSize, depth: config.visualProjectorDepth ?? 1, bias: true }),
+        projector: projectorSpec({ inSize: vision.hiddenSize, outSize: language.hiddenSize, depth: config.visualProjectorDepth ?? 1, initialScale: config.visualProjectorScale, bias: true }),
       },
     },
     lm_head,

@@ -24,7 +24,8 @@ export const dreamllm7b: DreamConfig = {
 
 /**
  * The small model that this project trains from nothing. 32×32 pictures are 16 patches to read and 8×8×4 latents to draw. The paper has 64 queries;
- * 16 fit the short context: a drawn and read picture takes 36 of 320 positions, where the full model's takes 324 of 2048.
+ * 16 fit the short context: a drawn and read picture takes 36 of 320 positions, where the full model's takes 324 of 2048. Pictures are seen through two
+ * maps, as in the reference's SDXL variant, and at first as faintly as its words are: a few hundred steps align that far better than one map does.
  */
 export const nano: DreamConfig = {
   language: {
@@ -33,6 +34,8 @@ export const nano: DreamConfig = {
   },
   vision: { imageSize: 32, patchSize: 8, hiddenSize: 128, intermediateSize: 512, numLayers: 5, numHeads: 4, normEps: 1e-5, activation: 'quickGelu' },
   numDreamQueries: 16,
+  visualProjectorDepth: 2,
+  visualProjectorScale: 0.1,
   unet: {
     inChannels: 4, outChannels: 4, blockOutChannels: [64, 128], layersPerBlock: 1,
     downBlockTypes: ['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D'], upBlockTypes: ['CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'],

@@ -139,17 +139,17 @@ export const released: StageSet = {
 
 /**
  * The small model. Freezing, objectives and order are the paper's. Chosen for a run of minutes: steps, batches, sequence length, higher learning rates
- * in stages II and III (a few hundred steps must do what thousands do there), kept token rows, no mirroring (scenes have a left and a right), and the
+ * (a few hundred steps must do what thousands do there), kept token rows, no mirroring (scenes have a left and a right), and the
  * reference code's min-SNR weighting, without which so few pictures do not teach what a prompt is about.
  */
 export const nano: StageSet = {
   'alignment-comprehension': {
     ...comprehension,
     data: { pairs: 1 },
-    schedule: warmupCosine(2e-3, 0.03),
+    schedule: warmupCosine(5e-3, 0.03),
     microBatchSize: 32,
     devices: 1,
-    length: { steps: 250 },
+    length: { steps: 600 },
     maxTokens: 256,
     newTokenRows: 'keep',
     randomFlip: false,
@@ -184,7 +184,7 @@ export const nano: StageSet = {
     schedule: warmupCosine(8e-4, 0.03),
     microBatchSize: 16,
     devices: 1,
-    length: { steps: 170 },
+    length: { steps: 220 },
     snrGamma: 0.1,
     maxTokens: 256,
     randomFlip: false,
