@@ -74,6 +74,15 @@ describe('dreamllm train', () => {
     assert.ok((evaluation?.valLm as number) > 0 && (evaluation?.valLoss as number) >= (evaluation?.valLm as number), JSON.stringify(evaluation));
   });
 
+  test('reads files shuffled and in shards, and keeps to that when it goes on', async () => {
+    const { file, images } = await writeDataset('mmc4', join(folder, 'shards'), { seed: 6, count: 9, side: 32, split: 'train' });
+    const data = ['--data', `documents=mmc4:${file}:${images}`];
+    const out = await train('i-gpt', ...data, '--shuffle', '4', '--shard', '2/2', '--set', 'parents=[]');
+    assert.equal(readEvents(out).find(({ type }) => type === 'data')?.records, 4);
+    const again = run('i-gpt', '--preset', 'micro', '--out', out, '--set', 'steps=1', ...data, '--shuffle', '5', '--shard', '2/2', '--set', 'parents=[]', '--resume');
+    await assert.rejects(again, /started with other settings:\n {2}shuffle: 4 there, 5 now/);
+  });
+
   test('says what a training would take without starting it, also of a model that is not here', async () => {
     const estimate = JSON.parse(await run('alignment-creation', '--preset', 'micro', '--dry-run', '--json')) as Record<string, number>;
     assert.ok(estimate.secondsPerStep > 0 && estimate.peakBytes > estimate.stepBytes && estimate.trainable < estimate.parameters);
@@ -85,6 +94,9 @@ describe('dreamllm train', () => {
       [['stage-two', '--out', folder], /Unknown stage "stage-two"/],
       [['sft'], /--out DIR is missing/],
       [['sft', '--out', folder, '--skip-up-to', '1'], /--skip-up-to: expected a share of 0 to 1, found "1"/],
+      [['sft', '--out', folder, '--data', 'a=mmc4:b', '--shuffle', '0'], /--shuffle: expected a number of records, such as 1000, found "0"/],
+      [['sft', '--out', folder, '--data', 'a=mmc4:b', '--shard', '3/2'], /--shard: expected I\/N with I from 1 to N, such as 1\/4, found "3\/2"/],
+      [['sft', '--out', folder, '--shuffle', '100'], /there is no --data/],
       [['sft', '--out', folder, '--set', 'emaDecay=2'], /emaDecay: expected a number between 0 and 1/],
     ];
     for (const [argv, message] of wrong) await assert.rejects(run(...argv), (error: Error) => error instanceof UsageError && message.test(error.message), argv.join(' '));

@@ -2,12 +2,12 @@ import { useBackend } from '../core/backend.js';
 import type { DatasetFiles } from '../data/formats/datasets.js';
 import { preset, presetNames } from '../dreamllm/presets.js';
 import { describeEstimate, peakMemory, stageSizes } from '../train/estimate.js';
-import { parseDataOption } from '../train/sources.js';
+import { parseDataOption, type FileReading } from '../train/sources.js';
 import { override, stageSettings, type StageSettings } from '../train/overrides.js';
 import { duration, progress } from '../train/progress.js';
 import { nano, paper, released, stageNames, stagesTable, stepsOf, type StageName, type StageSet } from '../train/stages.js';
 import { estimateStage, trainStage, type TrainStageOptions } from '../train/train-stage.js';
-import { UsageError, type Command } from './command.js';
+import { UsageError, type Arguments, type Command } from './command.js';
 import { malformedPolicy } from './malformed.js';
 
 /** The settings that a preset is trained with, unless `--recipe` says otherwise. */
@@ -27,6 +27,8 @@ const command: Command = {
     set: { type: 'string', multiple: true, help: 'change a setting: steps=100, checkpointEvery=10, seed=1, lossWeights.diffusion=5, … (repeatable)' },
     data: { type: 'string', multiple: true, help: 'NAME=FORMAT:FILE[:IMAGES]: train on files; NAME is mixed by data.NAME of the settings, 1 if the recipe has none (repeatable)' },
     'skip-up-to': { type: 'string', help: 'share of malformed records of --data that may be skipped, such as 0.01; none by default' },
+    shuffle: { type: 'string', help: 'shuffle each pass through --data in a buffer of so many records, such as 1000; in the order of the files by default' },
+    shard: { type: 'string', help: 'I/N: train on the I-th of N equal parts of the records of --data alone' },
     'held-out': { type: 'string', multiple: true, help: 'NAME=FORMAT:FILE[:IMAGES]: files to validate on (default: the emoji world, and nothing with --data) (repeatable)' },
     'dry-run': { type: 'boolean', help: 'say what time and memory it would take, and stop; also of a model too large for this machine' },
     table: { type: 'boolean', help: 'show where the recipes differ, and stop' },
@@ -46,7 +48,8 @@ const command: Command = {
     if (!out && !values['dry-run']) throw new UsageError('--out DIR is missing: the folder that the run is written to.');
     const files = filesOf((values.data as string[] | undefined) ?? []);
     const heldOut = filesOf((values['held-out'] as string[] | undefined) ?? []);
-    const malformed = malformedPolicy(values);
+    const reading = readingOf(values);
+    if (!files && Object.keys(reading).length > 0) throw new UsageError('--skip-up-to, --shuffle and --shard say how --data is read, and there is no --data.');
     const settings = settingsOf(name as StageName, presetName, values.recipe as string | undefined, (values.set as string[] | undefined) ?? [], files);
 
     const options = {
@@ -55,7 +58,7 @@ const command: Command = {
       parents: values.parent as string[] | undefined,
       foundation: values.foundation as string | undefined,
       files,
-      ...(malformed === 'stop' ? {} : { malformed }),
+      ...(files ? { reading } : {}),
       ...(heldOut ? { heldOut } : {}),
     };
     if (values['dry-run']) return dryRun(options, values.json === true);
@@ -101,6 +104,19 @@ function filesOf(texts: readonly string[]): Record<string, DatasetFiles> | undef
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
+}
+
+function readingOf(values: Arguments['values']): FileReading {
+  const malformed = malformedPolicy(values);
+  const { shuffle, shard } = values as { shuffle?: string; shard?: string };
+  if (shuffle !== undefined && !/^[1-9]\d*$/.test(shuffle)) throw new UsageError(`--shuffle: expected a number of records, such as 1000, found "${shuffle}".`);
+  const [part, count] = (/^(\d+)\/(\d+)$/.exec(shard ?? '')?.slice(1) ?? []).map(Number);
+  if (shard !== undefined && !(part >= 1 && part <= count)) throw new UsageError(`--shard: expected I/N with I from 1 to N, such as 1/4, found "${shard}".`);
+  return {
+    ...(malformed === 'stop' ? {} : { malformed }),
+    ...(shuffle === undefined ? {} : { shuffle: Number(shuffle) }),
+    ...(shard === undefined ? {} : { shard: { index: part - 1, count } }),
+  };
 }
 
 function printTable(rows: readonly Record<string, string>[]): void {

@@ -8,8 +8,6 @@ export interface Source<T> {
   name: string;
   /** How often this source is drawn, in proportion: the paper mixes in proportion to the sizes of its data sets. */
   weight: number;
-  /** Size of a finite source: later indices go round again, in another order each time. Endless when absent. */
-  size?: number;
   at(index: number): T;
 }
 
@@ -28,13 +26,11 @@ const goldenRatio = 0.6180339887498949;
 
 /**
  * Mixes sources in proportion to their weights. The mixture runs in shuffled blocks of 256 samples, of which each source has its share to within
- * one sample (and exactly in the long run), and a source's samples are taken one after the other. A finite source is gone through in shuffled
- * order, every item once in each pass.
+ * one sample (and exactly in the long run), and a source's samples are taken one after the other.
  */
 export function mixture<T>(sources: readonly Source<T>[], seed: number): Mixture<T> {
-  for (const { name, size, weight } of sources) {
+  for (const { name, weight } of sources) {
     if (!(Number.isFinite(weight) && weight >= 0)) throw new Error(`Source "${name}": expected a weight of 0 or more, found ${weight}.`);
-    if (size !== undefined && !(Number.isInteger(size) && size > 0)) throw new Error(`Source "${name}": expected a positive whole size, found ${size}.`);
   }
   const usable = sources.filter(({ weight }) => weight > 0);
   if (usable.length === 0) throw new Error(`A mixture needs a source with positive weight; found none among ${sources.length}.`);
@@ -76,39 +72,10 @@ export function mixture<T>(sources: readonly Source<T>[], seed: number): Mixture
     return current.places;
   };
 
-  const locate = (index: number) => {
-    const { source, index: position } = placesIn(Math.floor(index / blockSize))[index % blockSize];
-    const { size, name } = usable[source];
-    return { source, index: size === undefined ? position : permuted(position, size, seed, name) };
-  };
+  const locate = (index: number) => placesIn(Math.floor(index / blockSize))[index % blockSize];
   const at = (index: number) => {
     const place = locate(index);
     return usable[place.source].at(place.index);
   };
   return { names: usable.map(({ name }) => name), at, locate, batch: (step, batchSize) => Array.from({ length: batchSize }, (_, i) => at(step * batchSize + i)) };
-}
-
-/** Position `index` of an endless run through `size` items, shuffled anew in each pass. */
-function permuted(index: number, size: number, seed: number, name: string): number {
-  const pass = Math.floor(index / size);
-  const order = orderOf(size, seed, name, pass);
-  return order[index % size];
-}
-
-const orders = new Map<string, Uint32Array>();
-
-function orderOf(size: number, seed: number, name: string, pass: number): Uint32Array {
-  const key = `${size}/${seed}/${name}/${pass}`;
-  let order = orders.get(key);
-  if (!order) {
-    const stream = random(seed, 'order', name, pass);
-    order = Uint32Array.from({ length: size }, (_, i) => i);
-    for (let i = size - 1; i > 0; i--) {
-      const j = stream.integer(i + 1);
-      [order[i], order[j]] = [order[j], order[i]];
-    }
-    if (orders.size > 16) orders.clear();
-    orders.set(key, order);
-  }
-  return order;
 }

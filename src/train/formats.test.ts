@@ -10,9 +10,8 @@ import { asFloat32, readSafetensors, type StoredTensor } from '../core/safetenso
 import type { Source } from '../data/batches.js';
 import { pairAt, references } from '../data/captions.js';
 import { documentAt } from '../data/documents.js';
-import { readDataset, writeDataset, type Format } from '../data/formats/datasets.js';
+import { writeDataset, type Format } from '../data/formats/datasets.js';
 import type { PictureStore } from '../data/formats/pictures.js';
-import { sourceOf } from '../data/formats/stream.js';
 import { conversationAt, instructInterleavedAt } from '../data/instructions.js';
 import type { TrainingRecord } from '../data/samples.js';
 import { board } from '../data/scenes.js';
@@ -32,7 +31,7 @@ const split = { split: 'train' } as const;
 const temporary = () => mkdtempSync(join(tmpdir(), 'formats-'));
 
 /** Hash of what two steps on `source` leave behind. */
-async function weightsAfter(stage: StageName, source: Source<TrainingRecord>): Promise<string> {
+async function weightsAfter(stage: StageName, source: Source<TrainingRecord | Promise<TrainingRecord>>): Promise<string> {
   const settings = microSettings(stage, ['steps=2']);
   const config = { ...preset('micro'), maxTokens: settings.maxTokens };
   const params = initialize(dreamSpec(config), 1);
@@ -61,14 +60,16 @@ describe('training on files', () => {
   for (const [format, store, generate] of cases) {
     test(`in the format ${format} is training on the generator, to the byte, in every stage`, async () => {
       const files = await writeDataset(format, temporary(), { seed, count, side: board, ...split, store });
-      const read = await sourceOf('data', 1, readDataset(files) as AsyncIterable<TrainingRecord>);
-      const generated = await sourceOf('data', 1, generate());
+      const { sources: [read] } = await fileSources({ data: 1 }, { data: files }, seed);
+      const list = generate();
+      const generated: Source<TrainingRecord> = { name: 'data', weight: 1, at: (index) => list[index] };
       const ends = new Set<string>();
       for (const stage of stageNames) {
         const end = await weightsAfter(stage, read);
         assert.equal(end, await weightsAfter(stage, generated), stage);
         ends.add(end);
       }
+      await read.close();
       assert.equal(ends.size, stageNames.length, 'stages leave different weights');
     });
   }
@@ -91,7 +92,7 @@ describe('training on files', () => {
 
   test('refuses questions of a benchmark', async () => {
     const files = await writeDataset('mmbench', temporary(), { seed, count, side: board, ...split });
-    await assert.rejects(fileSources({ pairs: 1 }, { pairs: files }), /mmbench\.tsv holds questions of a benchmark, which nothing is trained on/);
+    await assert.rejects(fileSources({ pairs: 1 }, { pairs: files }, seed), /mmbench\.tsv holds questions of a benchmark, which nothing is trained on/);
   });
 
   test('runs a stage on COCO captions, and says which names lack files', async () => {

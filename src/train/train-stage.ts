@@ -7,7 +7,6 @@ import { packageRoot } from '../core/process.js';
 import { random } from '../core/random.js';
 import { mixture, type Source } from '../data/batches.js';
 import type { DatasetFiles } from '../data/formats/datasets.js';
-import type { MalformedPolicy } from '../data/formats/intake.js';
 import { readImage } from '../data/images.js';
 import { toSample, type TrainingRecord } from '../data/samples.js';
 import { nanoTokenizer } from '../data/tokenizer.js';
@@ -31,7 +30,7 @@ import { compareWithReference, readReferenceCurves, referenceOf } from './refere
 import { clipTextTargets, type RegressionTargets } from './regression-targets.js';
 import { checkpointSteps, readEvents, RunFolder } from './run-folder.js';
 import { drawSamples } from './samples.js';
-import { describeReport, fileSources, generatedSources, heldOutRecords } from './sources.js';
+import { describeReport, fileSources, generatedSources, heldOutRecords, type FileReading, type SourceReport } from './sources.js';
 import { stepsOf } from './stages.js';
 import { fetchValues } from './tensors.js';
 import { stageValidation } from './validation.js';
@@ -51,8 +50,8 @@ export interface TrainStageOptions extends Pick<LoopOptions, 'signal' | 'progres
   foundation?: string;
   /** Data files in place of what is generated, by the names of `settings.data`, whose sizes they are mixed by. */
   files?: Readonly<Record<string, DatasetFiles>>;
-  /** What happens to malformed records of `files`. Default: the first one stops. */
-  malformed?: MalformedPolicy;
+  /** How `files` are read. Default: in their order, every record, and the first malformed one stops. */
+  reading?: FileReading;
   /** Held-out losses and drawn samples during the stage; they cost a few steps. Default: unless the data comes from files. */
   validate?: boolean;
   /** Files whose first records are held out for validation, in place of the emoji world's. */
@@ -73,10 +72,13 @@ export async function trainStage(options: TrainStageOptions): Promise<StageResul
   const { settings, out, resume = false } = options;
   const { config, start, targets, resolved } = beginStage(options);
   let folder: RunFolder | undefined;
+  let data: Awaited<ReturnType<typeof stageData>> | undefined;
   try {
     folder = resume ? RunFolder.resume(out, resolved) : RunFolder.create(out, { settings: resolved, provenance: provenance() });
     const say = options.progress?.say;
-    const { task, reports, validation } = await stageData(options, config, start.params, targets);
+    data = await stageData(options, config, start.params, targets);
+    const { task, reports, validation } = data;
+    if (resume) refuseOtherData(out, reports);
     for (const report of reports) {
       folder.append({ type: 'data', ...report });
       say?.(describeReport(report));
@@ -122,6 +124,7 @@ export async function trainStage(options: TrainStageOptions): Promise<StageResul
     throw error;
   } finally {
     targets?.dispose();
+    await data?.close();
     folder?.close();
   }
 }
@@ -130,8 +133,12 @@ export async function trainStage(options: TrainStageOptions): Promise<StageResul
 export async function estimateStage(options: Omit<TrainStageOptions, 'out'>): Promise<{ sizes: StageSizes; probed: Probe }> {
   const { config, start, targets } = beginStage(options);
   try {
-    const { task } = await stageData(options, config, start.params, targets);
-    return { sizes: stageSizes(config, options.settings), probed: await probe(task, loopSettings(options.settings)) };
+    const { task, close } = await stageData(options, config, start.params, targets);
+    try {
+      return { sizes: stageSizes(config, options.settings), probed: await probe(task, loopSettings(options.settings)) };
+    } finally {
+      await close();
+    }
   } finally {
     targets?.dispose();
     tf.dispose(start.params);
@@ -148,7 +155,7 @@ interface Beginning {
 }
 
 /** What a stage starts from. The caller disposes the parameters and the targets. */
-function beginStage({ preset, settings, parents = [], files, malformed, ...options }: Omit<TrainStageOptions, 'out'>): Beginning {
+function beginStage({ preset, settings, parents = [], files, reading, ...options }: Omit<TrainStageOptions, 'out'>): Beginning {
   const config: DreamConfig = { ...presetOf(preset), ...options.config, maxTokens: settings.maxTokens };
   if (config.maxTokens > config.language.maxPositions) {
     throw new Error(`maxTokens is ${config.maxTokens}, and ${preset} was made for ${config.language.maxPositions} positions. Set maxTokens to that or less.`);
@@ -164,23 +171,39 @@ function beginStage({ preset, settings, parents = [], files, malformed, ...optio
     stage: settings,
     parents: start.parents,
     ...(files ? { files } : {}),
-    ...(malformed ? { malformed } : {}),
+    ...(reading ?? {}),
     ...(options.heldOut ? { heldOut: options.heldOut } : {}),
   };
   return { config, start, targets, resolved };
 }
 
 async function stageData(
-  { preset, settings, files, malformed, heldOut, ...options }: Omit<TrainStageOptions, 'out'>, config: DreamConfig, params: DreamParams, targets?: RegressionTargets,
+  { preset, settings, files, reading, heldOut, ...options }: Omit<TrainStageOptions, 'out'>, config: DreamConfig, params: DreamParams, targets?: RegressionTargets,
 ) {
-  const { sources, reports } = files ? await fileSources(settings.data, files, malformed) : { sources: generatedSources(settings.data, settings.seed), reports: [] };
+  const read = files && (await fileSources(settings.data, files, settings.seed, reading));
+  const sources = read?.sources ?? generatedSources(settings.data, settings.seed);
   const records = heldOut && (await heldOutRecords(heldOut));
   const isWanted = options.validate ?? (files === undefined || heldOut !== undefined);
   return {
     task: stageTask(params, config, preset, settings, sources, targets),
-    reports,
+    reports: read?.reports ?? [],
+    close: async () => void (await Promise.all((read?.sources ?? []).map((source) => source.close()))),
     validation: isWanted ? stageValidation(params, config, settings, tokenizerOf(preset), records) : undefined,
   };
+}
+
+/** A resumed run must find the records that it began with: their order would be another one. */
+function refuseOtherData(out: string, reports: readonly SourceReport[]): void {
+  const events = readEvents(out);
+  for (const { source, records, skipped } of reports) {
+    const before = events.find((event) => event.type === 'data' && event.source === source);
+    if (before && (before.records !== records || before.skipped !== skipped)) {
+      throw new Error(
+        `${source}: the run began with ${before.records} records and ${before.skipped} skipped, and its files now hold ${records} and ${skipped}. ` +
+          'Put the files back, or start a new run in another folder.',
+      );
+    }
+  }
 }
 
 /** What a batch of a stage is made of. */
@@ -192,7 +215,8 @@ export interface StageInputs {
 
 /** A stage as something to minimise: its batches, laid out and run through the frozen encoders, and DreamLLM's two losses. `targets` are those of a regression loss. */
 export function stageTask(
-  params: DreamParams, config: DreamConfig, preset: string, settings: StageSettings, sources: readonly Source<TrainingRecord>[], targets?: RegressionTargets,
+  params: DreamParams, config: DreamConfig, preset: string, settings: StageSettings,
+  sources: readonly Source<TrainingRecord | Promise<TrainingRecord>>[], targets?: RegressionTargets,
 ): Task {
   const { seed, name, microBatchSize } = settings;
   const { accumulation } = loopSettings(settings);
@@ -205,7 +229,7 @@ export function stageTask(
     allowUnused: true,
     async batch(step, micro) {
       const number = step * accumulation + micro;
-      const records = data.batch(number, microBatchSize);
+      const records = await Promise.all(data.batch(number, microBatchSize));
       const inputs = await stageInputs(records, { params, config, settings, tokenizer, objective, targets, path: [name, 'batch', number] });
       return { ids: records.map(({ id }) => id), inputs: inputs as unknown as tf.TensorContainer };
     },

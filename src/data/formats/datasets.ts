@@ -52,18 +52,22 @@ export async function* readDataset({ format, file, images }: DatasetFiles, intak
 }
 
 /**
- * Records of a data set, those left out of which a picture cannot be decoded: that counts as a malformed record. `onPicture` is called for each that can.
- * Without `decodePictures` it is `readDataset`.
+ * Records of a data set, those left out of which a picture cannot be decoded: that counts as a malformed record, and `onBroken` hears its number, from 1.
+ * `onPicture` is called for each picture that can. Without `decodePictures` it is `readDataset`.
  */
 export async function* readChecked(
-  files: DatasetFiles, intake: Intake, { decodePictures, onPicture }: { decodePictures: boolean; onPicture?: () => void },
+  files: DatasetFiles, intake: Intake, { decodePictures, onPicture, onBroken }: { decodePictures: boolean; onPicture?: () => void; onBroken?: (record: number) => void },
 ): AsyncGenerator<TrainingRecord | Question> {
   let count = 0;
   for await (const record of readDataset(files, intake)) {
     count++;
     const broken = decodePictures ? await firstBrokenPicture(record, onPicture) : undefined;
-    if (broken === undefined) yield record;
-    else intake.recant(new MalformedRecord({ file: files.file, member: `record ${count}` }, broken));
+    if (broken === undefined) {
+      yield record;
+      continue;
+    }
+    intake.recant(new MalformedRecord({ file: files.file, member: `record ${count}` }, broken));
+    onBroken?.(count);
   }
   if (decodePictures) intake.finish(); // the reader's own verdict came before its last record was looked at
 }
@@ -87,14 +91,22 @@ async function firstBrokenPicture(record: TrainingRecord | Question, onPicture?:
  */
 function resolver(images: string): ResolvePicture {
   if (!existsSync(images)) throw new Error(`${images} does not exist. Expected the folder, .tar or .zip that holds the pictures.`);
-  const archive = openArchive(images);
-  const names = new Set(archive.names);
-  archive.close();
+  const has = statSync(images).isDirectory() ? (name: string) => isFileIn(images, name) : namesIn(images);
   return (name) => {
     const stem = name.replace(/\.[^./]*$/, '');
-    const found = [name, `${stem}.jpg`, `${stem}.png`, `${stem}.webp`].find((each) => names.has(each));
+    const found = [name, `${stem}.jpg`, `${stem}.png`, `${stem}.webp`].find(has);
     return found === undefined ? undefined : referenceTo(images, found);
   };
+}
+
+/** Asked of the file system each time: a folder may hold more names than fit into memory. Names that lead out of it are none of its. */
+const isFileIn = (folder: string, name: string): boolean => !name.split(/[\\/]/).includes('..') && statSync(join(folder, name), { throwIfNoEntry: false })?.isFile() === true;
+
+function namesIn(file: string): (name: string) => boolean {
+  const archive = openArchive(file);
+  archive.close();
+  const names = new Set(archive.names);
+  return (name) => names.has(name);
 }
 
 function shardsOf(path: string): string[] {

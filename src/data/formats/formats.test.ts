@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { unpackTar } from 'modern-tar';
-import { mixture } from '../batches.js';
 import { mmbench, rotations } from '../benchmarks.js';
 import { pairAt, references } from '../captions.js';
 import { documentAt } from '../documents.js';
@@ -23,7 +22,7 @@ import { readMmbenchTsv } from './mmbench-tsv.js';
 import { filterBySimilarity, readMmc4 } from './mmc4.js';
 import { readParquetPairs } from './parquet.js';
 import { makeTar } from './pictures.js';
-import { collect, shard, shuffleBuffer, sourceOf } from './stream.js';
+import { collect, shard, shuffleBuffer, streamSource } from './stream.js';
 import { readWebdataset } from './webdataset.js';
 import { makeZip, openZip } from './zip.js';
 
@@ -294,10 +293,48 @@ describe('streams', () => {
     mixed.forEach((value, position) => assert.ok(value <= position + 50));
   });
 
-  test('become sources that a mixture goes through once in each pass', async () => {
-    const { at } = mixture([await sourceOf('numbers', 1, count(30))], 0);
-    assert.deepEqual(count(30).map(at).sort((a, b) => a - b), count(30));
-    await assert.rejects(sourceOf('nothing', 1, []), /"nothing" has no records/);
+  /** A source of 30 numbers, and how many of them were read. */
+  const numbers = (records = 30) => {
+    const read = { count: 0, open: 0 };
+    const stream = async function* () {
+      read.open++;
+      try {
+        for (const number of count(30)) {
+          read.count++;
+          yield number;
+        }
+      } finally {
+        read.open--;
+      }
+    };
+    return { read, source: streamSource('numbers', 1, records, (pass) => shuffleBuffer(stream(), 8, 1, pass)) };
+  };
+
+  test('become sources that are gone through once in each pass, in another order, and read once where they are asked one after the other', async () => {
+    const { read, source } = numbers();
+    const passes = [];
+    for (const pass of [0, 1, 2]) passes.push(await Promise.all(count(30).map((i) => source.at(30 * pass + i))));
+    for (const pass of passes) assert.deepEqual([...pass].sort((a, b) => a - b), count(30));
+    assert.notDeepEqual(passes[0], passes[1]);
+    assert.notDeepEqual(passes[1], passes[2]);
+    assert.deepEqual(read, { count: 90, open: 0 });
+  });
+
+  test('give the same record for an index wherever the reading begins, and are closed', async () => {
+    const whole = numbers().source;
+    const all: number[] = [];
+    for (const i of count(70)) all.push(await whole.at(i));
+    const { read, source } = numbers();
+    for (const i of [47, 48, 49, 3, 3, 65, 29, 30]) assert.equal(await source.at(i), all[i], `record ${i}`);
+    assert.equal(read.open, 1);
+    await source.close();
+    assert.equal(read.open, 0);
+  });
+
+  test('that are empty or have changed since they were counted are refused', async () => {
+    assert.throws(() => numbers(0), /"numbers" has no records/);
+    await assert.rejects(numbers(31).source.at(30), /expected 31 records in pass 1, found 30\. Leave the files as they are/);
+    await assert.rejects(numbers(29).source.at(28), /expected 29 records in pass 1, found more/);
   });
 
   test('of MMC4 keep the pictures at or above the similarity that is asked', () => {

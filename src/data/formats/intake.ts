@@ -26,16 +26,19 @@ export type MalformedPolicy = 'stop' | { skipUpTo: number };
 /** Counts what a reader takes in and what it must leave out. Hand the same one to several readers to count over all of them. */
 export class Intake {
   accepted = 0;
-  readonly problems: MalformedRecord[] = [];
+  rejected = 0;
   /** Pictures that a record names but that could not be found, where the format lets the record go on without them. */
+  numMissing = 0;
+  /** The first `kept` malformed records, and missing pictures by place and name. */
+  readonly problems: MalformedRecord[] = [];
   readonly missing: string[] = [];
 
-  constructor(readonly policy: MalformedPolicy = 'stop') {
+  constructor(readonly policy: MalformedPolicy = 'stop', private readonly kept = Infinity) {
     if (policy !== 'stop' && !(policy.skipUpTo >= 0 && policy.skipUpTo < 1)) throw new Error(`Expected a share of 0 to 1 to skip up to, found ${policy.skipUpTo}.`);
   }
 
   get skippedShare(): number {
-    return this.problems.length / Math.max(1, this.problems.length + this.accepted);
+    return this.rejected / Math.max(1, this.rejected + this.accepted);
   }
 
   /** The result of `parse`, or undefined when it throws `MalformedRecord` and the policy allows to skip. Other errors pass. */
@@ -63,9 +66,16 @@ export class Intake {
 
   reject(problem: MalformedRecord): void {
     if (this.policy === 'stop') throw problem;
-    this.problems.push(problem);
+    this.rejected++;
+    if (this.problems.length < this.kept) this.problems.push(problem);
     // A bad beginning is judged only once a hundred records give a share some meaning.
-    if (this.accepted + this.problems.length >= 100) this.checkShare();
+    if (this.accepted + this.rejected >= 100) this.checkShare();
+  }
+
+  /** Counts a picture that could not be found. */
+  miss(picture: string): void {
+    this.numMissing++;
+    if (this.missing.length < this.kept) this.missing.push(picture);
   }
 
   /** Counts a record that was taken in as malformed after all, because of what its files hold. */
@@ -80,10 +90,10 @@ export class Intake {
   }
 
   private checkShare(): void {
-    const { policy, problems, skippedShare } = this;
+    const { policy, problems, accepted, rejected, skippedShare } = this;
     if (policy === 'stop' || skippedShare <= policy.skipUpTo) return;
     throw new Error(
-      `${problems.length} of ${problems.length + this.accepted} records are malformed (${(100 * skippedShare).toFixed(1)} %), ` +
+      `${rejected} of ${rejected + accepted} records are malformed (${(100 * skippedShare).toFixed(1)} %), ` +
         `more than the ${(100 * policy.skipUpTo).toFixed(1)} % to be skipped. First: ${problems[0].message}`,
     );
   }

@@ -42,7 +42,7 @@ function parseDocument(check: Checker, value: Record<string, unknown>, resolve: 
     if (matched_sim !== undefined && Math.abs(matched_sim) > 1.001) check.fail(`${what}.matched_sim: expected a cosine, found ${matched_sim}`);
     const image_name = resolve(name);
     if (image_name === undefined) {
-      intake.missing.push(`${check.place.file}:${line}: ${name}`);
+      intake.miss(`${check.place.file}:${line}: ${name}`);
       return [];
     }
     keptRows.push(i);

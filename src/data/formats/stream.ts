@@ -1,4 +1,4 @@
-import { random } from '../../core/random.js';
+import { random, type Path } from '../../core/random.js';
 import type { Source } from '../batches.js';
 
 /** Every `count`-th record, from the `worker`-th on: each of `count` workers reads its own part, and together they read all. */
@@ -10,11 +10,11 @@ export async function* shard<T>(source: AsyncIterable<T> | Iterable<T>, worker: 
 
 /**
  * Shuffles a stream through a buffer of `size` records (webdataset's way; the paper's code uses 1000): a random record leaves the buffer whenever a
- * new one comes. The same source and seed give the same order.
+ * new one comes. The same source, seed and path give the same order.
  */
-export async function* shuffleBuffer<T>(source: AsyncIterable<T> | Iterable<T>, size: number, seed: number): AsyncGenerator<T> {
+export async function* shuffleBuffer<T>(source: AsyncIterable<T> | Iterable<T>, size: number, seed: number, ...path: Path): AsyncGenerator<T> {
   if (!(Number.isInteger(size) && size > 0)) throw new Error(`Expected a buffer of at least one record, found ${size}.`);
-  const stream = random(seed, 'shuffle buffer');
+  const stream = random(seed, 'shuffle buffer', ...path);
   const buffer: T[] = [];
   for await (const record of source) {
     if (buffer.length < size) {
@@ -28,11 +28,49 @@ export async function* shuffleBuffer<T>(source: AsyncIterable<T> | Iterable<T>, 
   yield* stream.shuffle(buffer);
 }
 
-/** Records from files as a source to mix: gone through in shuffled order, every record once in each pass. Pictures stay in their files until used. */
-export async function sourceOf<T>(name: string, weight: number, records: AsyncIterable<T> | Iterable<T>): Promise<Source<T>> {
-  const list = await collect(records);
-  if (list.length === 0) throw new Error(`Source "${name}" has no records.`);
-  return { name, weight, size: list.length, at: (index) => list[index] };
+/** A source that reads its records when they are asked for. */
+export interface StreamSource<T> extends Source<Promise<T>> {
+  /** Records of one pass. */
+  records: number;
+  close(): Promise<void>;
+}
+
+/**
+ * A stream of `records` records as a source to mix, without end: `open(pass)` begins it anew for each pass, in an order of its own if it likes. Only the place is kept,
+ * so asking for the records one after the other reads each once, and asking for another reads on, or from the beginning of its pass. A pass of another length is an error.
+ */
+export function streamSource<T>(name: string, weight: number, records: number, open: (pass: number) => AsyncGenerator<T>): StreamSource<T> {
+  if (records < 1) throw new Error(`Source "${name}" has no records.`);
+  let reading: AsyncGenerator<T> | undefined;
+  let [pass, next] = [0, 0];
+  const close = async () => {
+    await reading?.return(undefined);
+    reading = undefined;
+  };
+  const changed = (found: string) => new Error(`Source "${name}": expected ${records} records in pass ${pass + 1}, found ${found}. Leave the files as they are while a training reads them.`);
+  const take = async (index: number): Promise<T> => {
+    const place = index % records;
+    if (!reading || pass !== Math.floor(index / records) || place < next) {
+      await close();
+      [pass, next] = [Math.floor(index / records), 0];
+      reading = open(pass);
+    }
+    for (;;) {
+      const { done, value } = await reading.next();
+      if (done) throw changed(String(next));
+      if (next++ < place) continue;
+      if (next === records && !(await reading.next()).done) throw changed('more');
+      return value;
+    }
+  };
+  let turn: Promise<unknown> = Promise.resolve();
+  /** One after the other: a batch asks for several at once. */
+  const queued = <R>(run: () => Promise<R>): Promise<R> => {
+    const result = turn.then(run);
+    turn = result.catch(() => {}); // whoever asked hears of it
+    return result;
+  };
+  return { name, weight, records, at: (index) => queued(() => take(index)), close: () => queued(close) };
 }
 
 /** All records of a stream. */
