@@ -118,7 +118,7 @@ function promptIsHeard({ arms }: MainResult): boolean {
 
 function jointPart(result: MainResult): string {
   const { unprompted, p, prompted } = detail<Prompted>(find(result.arms.joint.creation, 'clip-score'));
-  const heard = promptIsHeard(result) ? 'it follows the prompt measurably' : '**it does not follow the prompt measurably**, see [Limits](#limits)';
+  const heard = promptIsHeard(result) ? 'the prompt reaches the pictures' : '**it does not follow the prompt measurably**, see [Limits](#limits)';
   return `The joint DreamLLM after stage III on the same prompts (guidance 2): ${heard} (CLIP score ${prompted.toFixed(1)} with it, ${unprompted.toFixed(1)} with the empty prompt, p = ${digits(p)}).`;
 }
 
@@ -146,6 +146,10 @@ function limitsPart(result: MainResult): string {
   const { prompted, unprompted, p } = detail<Prompted>(find(arms.joint.creation, 'diffusion-loss'));
   if (!promptIsHeard(result)) lines.push(['After stage III creation does not measurably follow the prompt', `diffusion loss ${prompted.toFixed(4)} with it, ${unprompted.toFixed(4)} without, p = ${digits(p)}`]);
 
+  const identified = find(arms.joint.creation, 'identification');
+  const { chance } = detail<{ chance: number }>(identified);
+  if (identified.ci && identified.ci.low <= chance) lines.push(['The prompted object is not to be recognised in the drawings', `right one of ten nearest: ${percent(identified.value)} (${interval(identified.ci, percent)}n = ${identified.n}), chance ${percent(chance)}`]);
+
   const [seen, blind] = [vanilla(choice(result, true)), vanilla(choice(result, false))];
   if (!(seen.ci && seen.ci.low > blind.value)) lines.push(['Multiple choice cannot be told from the same model without the picture', `${percent(seen.value)} (${interval(seen.ci, percent)}n = ${seen.n}) against ${percent(blind.value)}`]);
   const { above, of } = abilitiesAbove(result);
@@ -154,6 +158,7 @@ function limitsPart(result: MainResult): string {
   for (const [name, { byImages, byPixels }] of Object.entries({ 'in scenes': detail<Retrieval>(retrieval).scenes, 'large in the middle on white': detail<Retrieval>(retrieval).aligned })) {
     if (byImages < byPixels) lines.push([`The nano CLIP recognises an object across artists worse than raw pixels do, ${name}`, `${percent(byImages)} against ${percent(byPixels)}, n = ${retrieval.n}`]);
   }
+  if (made.memoryMiB > 3 * 1024) lines.push(['`npm start` may hold more than 3 GB', `at most ${(made.memoryMiB / 1024).toFixed(1)} GiB: the largest processes' peaks added up, ${made.lanes} parts at once`]);
   if (made.seconds > 900) lines.push(['`npm start` took longer than 15 minutes', `${duration(made.seconds)} at a load of ${made.load.toFixed(1)} before it began`]);
   return ['| limit, from the record | evidence |', '| --- | --- |', ...lines.map(([limit, evidence]) => `| ${limit} | ${evidence} |`)].join('\n');
 }
