@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { decodeImage } from '../core/images.js';
 import { closeArchives } from '../data/formats/archive.js';
-import { parseArguments, UsageError } from './command.js';
+import { UsageError } from './command.js';
 import command from './data.js';
+import { runner } from './testing.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dreamllm-data-'));
 after(() => {
@@ -14,18 +15,7 @@ after(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** Runs the command and returns what it printed. */
-async function run(...argv: string[]): Promise<string> {
-  const printed: string[] = [];
-  const { log } = console;
-  console.log = (text: string) => printed.push(text);
-  try {
-    await command.run(parseArguments(command, argv), new AbortController().signal);
-  } finally {
-    console.log = log;
-  }
-  return printed.join('\n');
-}
+const run = runner(command);
 
 describe('dreamllm data', () => {
   test('writes a data set that it then finds valid', async () => {

@@ -8,8 +8,9 @@ import { writeDataset, type DatasetFiles, type Format } from '../data/formats/da
 import { readParquetPairs, writeParquetPairs } from '../data/formats/parquet.js';
 import { collect } from '../data/formats/stream.js';
 import { readEvents } from '../train/run-folder.js';
-import { parseArguments, UsageError } from './command.js';
+import { UsageError } from './command.js';
 import command from './train.js';
+import { runner } from './testing.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dreamllm-train-'));
 after(() => {
@@ -25,17 +26,7 @@ async function train(stage: string, ...argv: string[]): Promise<string> {
   return out;
 }
 
-async function run(...argv: string[]): Promise<string> {
-  const printed: string[] = [];
-  const { log } = console;
-  console.log = (text: string) => printed.push(text);
-  try {
-    await command.run(parseArguments(command, argv), new AbortController().signal);
-  } finally {
-    console.log = log;
-  }
-  return printed.join('\n');
-}
+const run = runner(command);
 
 const replaceLine = (file: string, line: number, text: string) => writeFileSync(file, readFileSync(file, 'utf8').split('\n').map((each, i) => (i === line - 1 ? text : each)).join('\n'));
 

@@ -6,6 +6,7 @@ import { covers, specEntries } from '../core/params.js';
 import { packageRoot } from '../core/process.js';
 import { dreamSpec } from '../dreamllm/model.js';
 import { nano as nanoModel } from '../dreamllm/presets.js';
+import { optionLikelihood } from '../eval/nano/comprehension.js';
 import { embedPictures, embedTexts } from '../eval/nano/clip.js';
 import type { Subject } from '../eval/nano/subject.js';
 import type { Interval } from '../eval/protocol.js';
@@ -109,7 +110,7 @@ export function comparisonOf(name: string): { rows: aq.ColumnTable; states: Reco
 /** Multiple choice by second-level ability: first rotations right, with and without the picture, 95 % Wilson intervals. */
 export function abilityBars({ result: { arms } }: Job, arm: SynergyArm = 'joint'): Figure {
   const rows = (picture: boolean, name: string) => {
-    const { details } = find(arms[arm].comprehension, 'mmbench-circular', { matcher: 'log-likelihood of the options', picture });
+    const { details } = find(arms[arm].comprehension, 'mmbench-circular', { matcher: optionLikelihood, picture });
     const { l2 } = (details as { abilities: { l2: Record<string, { accuracy: number; ci: Interval }> } }).abilities;
     return { name, bars: Object.entries(l2).map(([label, { accuracy, ci }]) => ({ label, value: accuracy, ci: [ci.low, ci.high] as const })) };
   };

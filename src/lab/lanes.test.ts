@@ -42,10 +42,10 @@ describe('lanes', () => {
   });
 
   test('are as many as processor and memory carry', () => {
-    assert.equal(laneCount({ cores: 2, memoryGiB: 20 }), 2);
-    assert.equal(laneCount({ cores: 64, memoryGiB: 200 }), 4);
-    assert.equal(laneCount({ cores: 2, memoryGiB: 2 }), 1);
-    assert.equal(laneCount({ cores: 2, memoryGiB: 0.5 }), 1);
+    assert.equal(laneCount({ cores: 2, memory: 20 * 2 ** 30 }), 2);
+    assert.equal(laneCount({ cores: 64, memory: 200 * 2 ** 30 }), 4);
+    assert.equal(laneCount({ cores: 2, memory: 2 * 2 ** 30 }), 1);
+    assert.equal(laneCount({ cores: 2, memory: 0.5 * 2 ** 30 }), 1);
   });
 });
 

@@ -1,4 +1,5 @@
 import type { Retrieval } from '../eval/nano/clip.js';
+import { optionLikelihood } from '../eval/nano/comprehension.js';
 import type { Interval, Measurement } from '../eval/protocol.js';
 import { duration } from '../train/progress.js';
 import { recordHash } from './job.js';
@@ -42,7 +43,7 @@ export function generatedParts(result: MainResult, prefix = ''): Record<PartName
   return { results: resultsPart(result, prefix), times: timesPart(result), joint: jointPart(result), sheets: sheetsPart(result, prefix), limits: limitsPart(result) };
 }
 
-const likelihood = { matcher: 'log-likelihood of the options' } as const;
+const likelihood = { matcher: optionLikelihood } as const;
 const choice = (result: MainResult, picture: boolean): Measurement => find(result.arms.joint.comprehension, 'mmbench-circular', { ...likelihood, picture });
 const detail = <T>({ details }: Measurement): T => details as T;
 

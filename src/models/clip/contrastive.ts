@@ -28,7 +28,12 @@ export function clipImageEmbeds(p: ClipParams, pixels: tf.Tensor4D, config: Clip
 
 /** Unit vectors of texts. ids int32 [texts, tokens] -> [texts, projection] */
 export function clipTextEmbeds(p: ClipParams, ids: tf.Tensor2D, config: ClipConfig, mask?: tf.Tensor2D): tf.Tensor2D {
-  return tf.tidy(() => normalise(linear(p.text_projection, clipTextPooled(p, ids, config.text, mask))));
+  return tf.tidy(() => projectTexts(p, clipTextPooled(p, ids, config.text, mask)));
+}
+
+/** Unit vectors of pooled texts. pooled [texts, dim] -> [texts, projection] */
+export function projectTexts(p: Pick<ClipParams, 'text_projection'>, pooled: tf.Tensor2D): tf.Tensor2D {
+  return tf.tidy(() => normalise(linear(p.text_projection, pooled)));
 }
 
 /** Scaled cosines. images [images, projection], texts [texts, projection] -> [images, texts] */

@@ -1,13 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
-import type { RgbImage } from '../../core/images.js';
-import { crossEntropy } from '../../core/ops/index.js';
-import { flatten, select } from '../../core/params.js';
+import { flipHorizontally, type RgbImage } from '../../core/images.js';
+import { select } from '../../core/params.js';
 import { random, type Random } from '../../core/random.js';
 import { caption, pairAt } from '../../data/captions.js';
 import { cells, type Cell, type Concept } from '../../data/emoji.js';
 import { renderScene, sceneWith, type Scene } from '../../data/scenes.js';
-import { clipImageEmbeds, clipLogits, clipTextPooled, contrastiveLoss, type ClipConfig, type ClipParams } from '../../models/clip/index.js';
-import { linear } from '../../nn/index.js';
+import { clipImageEmbeds, clipLogits, clipTextPooled, contrastiveLoss, projectTexts, type ClipConfig, type ClipParams } from '../../models/clip/index.js';
 import type { NanoTokenizer } from '../../text/nano.js';
 import { maxLogitScale, retrieval } from './clip.js';
 import { clipTextTokens } from './clip-text.js';
@@ -20,7 +18,7 @@ const trainable = ['vision_model', 'visual_projection', 'text_projection', 'logi
 const shareOfPairs = 2 / 3;
 /** Weight of the contrast between two artists' pictures of one thing (Khosla et al. 2020), beside that of pictures and captions. */
 const styleWeight = 0.5;
-/** Largest factor on cosines between pictures. */
+/** Factor on cosines between pictures. */
 const pictureScale = 10;
 
 /**
@@ -32,7 +30,6 @@ export function clipVisionPart(params: ClipParams, config: ClipConfig, tokenizer
   const side = config.vision.imageSize;
   const numPairs = Math.round((batchSize * shareOfPairs) / 2);
   const pooled = (texts: readonly string[]) => tf.tidy(() => clipTextPooled(params, clipTextTokens(texts, tokenizer, config.text), config.text));
-  const normalise = (x: tf.Tensor2D): tf.Tensor2D => x.div(x.square().sum(1, true).sqrt());
   type Inputs = { pixels: tf.Tensor4D; texts: tf.Tensor2D };
 
   return {
@@ -49,11 +46,9 @@ export function clipVisionPart(params: ClipParams, config: ClipConfig, tokenizer
         const { pixels, texts } = inputs as Inputs;
         const images = clipImageEmbeds(params, pixels, config);
         const scale = { logit_scale: params.logit_scale.minimum(maxLogitScale) as unknown as typeof params.logit_scale };
-        const captions = contrastiveLoss(clipLogits(scale, images, normalise(linear(params.text_projection, texts))));
+        const captions = contrastiveLoss(clipLogits(scale, images, projectTexts(params, texts)));
         const [first, second] = [images.slice([0, 0], [numPairs, -1]), images.slice([numPairs, 0], [numPairs, -1])];
-        const similar = tf.matMul(first, second, false, true).mul<tf.Tensor2D>(pictureScale);
-        const own = tf.range(0, numPairs, 1, 'int32');
-        const styles = crossEntropy(similar, own).mean().add<tf.Scalar>(crossEntropy(similar.transpose(), own).mean()).div<tf.Scalar>(2);
+        const styles = contrastiveLoss(tf.matMul(first, second, false, true).mul(pictureScale));
         return { loss: captions.add<tf.Scalar>(styles.mul(styleWeight)), captions, styles };
       },
     },
@@ -106,9 +101,6 @@ function drawThings(stream: Random, count: number): [Cell, Cell][] {
 }
 
 function drawn(scene: Scene, side: number, mirrored: boolean): RgbImage {
-  const data = renderScene(scene, side);
-  if (!mirrored) return { width: side, height: side, data };
-  const flipped = new Uint8Array(data.length);
-  for (let y = 0; y < side; y++) for (let x = 0; x < side; x++) for (let c = 0; c < 3; c++) flipped[(y * side + x) * 3 + c] = data[(y * side + side - 1 - x) * 3 + c];
-  return { width: side, height: side, data: flipped };
+  const picture = { width: side, height: side, data: renderScene(scene, side) };
+  return mirrored ? flipHorizontally(picture) : picture;
 }
