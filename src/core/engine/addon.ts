@@ -43,28 +43,15 @@ export function loadNative(threads: number): Engine {
       if (!memory) throw new Error(`${file} could not be mapped into memory. It must be a regular file that is not empty.`);
       return memory;
     },
-    allocate: arenas(addon),
+    allocate(bytes) {
+      const buffer = addon.reserve(bytes);
+      if (!buffer) throw new Error(`The system has no ${(bytes / 2 ** 20).toFixed(1)} MiB left for the native engine. Use a smaller batch or model, or end other programs.`);
+      return { buffer, offset: 0, bytes };
+    },
     call(kernel, tensors, numbers) {
       for (let i = 0; i < numbers.length; i++) arguments64[i] = numbers[i];
       const status = addon.call(ids.get(kernel)!, arguments64, ...tensors);
       if (status !== 0) throw kernelError(kernel, status);
     },
-  };
-}
-
-const ARENA = 64 * 2 ** 20;
-
-/** Cuts blocks from large pieces of memory, one after the other. Pages that nothing touched take no memory. */
-function arenas(addon: Addon): Engine['allocate'] {
-  let arena: { buffer: ArrayBuffer; used: number } | undefined;
-  return (bytes) => {
-    if (!arena || arena.used + bytes > arena.buffer.byteLength) {
-      const buffer = addon.reserve(Math.max(ARENA, bytes));
-      if (!buffer) throw new Error(`The system has no ${(bytes / 2 ** 20).toFixed(1)} MiB left for the native engine. Use a smaller batch or model, or end other programs.`);
-      arena = { buffer, used: 0 };
-    }
-    const offset = arena.used;
-    arena.used += Math.ceil(bytes / 64) * 64;
-    return { buffer: arena.buffer, offset, bytes };
   };
 }

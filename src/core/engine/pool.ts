@@ -1,11 +1,32 @@
 import type { Block, Engine, Values } from './engine.js';
 
+/** What is taken from the engine at a time, in bytes, for the blocks below `LARGE` and for the others. Pages that nothing touched take no memory. */
+const SMALL_PIECE = 4 * 2 ** 20;
+const LARGE_PIECE = 64 * 2 ** 20;
+
+/** Blocks of this size and more are cut to measure and join again. */
+const LARGE = 16 * 2 ** 10;
+
+/** Large blocks are multiples of it, so that what remains of a piece is of use. */
+const PAGE = 4096;
+
+/** A stretch of a piece of memory, in use or free, between its neighbours. */
+interface Span extends Block {
+  free: boolean;
+  before?: Span;
+  after?: Span;
+}
+
 /**
- * Reuses memory by size class, since fresh memory costs page faults and training asks for the same sizes every step. Blocks are not
- * cleared and never given back to the engine.
+ * Reuses memory, since fresh memory costs page faults and training asks for the same sizes every step. Large blocks are cut from the smallest free stretch that
+ * holds them, and freed neighbours join: batches of every length then share the same memory, where lists by size would keep some of each. Small
+ * ones are kept by size. Blocks are not cleared and never given back to the engine.
  */
 export class Pool {
-  private readonly free = new Map<number, Block[]>();
+  private readonly small = new Map<number, Block[]>();
+  private rest: Block | undefined;
+  /** Free stretches, the smallest first. */
+  private readonly stretches: Span[] = [];
   /** Bytes taken from the engine, in use or not. */
   reserved = 0;
   /** Bytes in use. */
@@ -14,26 +35,92 @@ export class Pool {
   constructor(private readonly engine: Engine) {}
 
   take(bytes: number): Block {
-    const size = sizeClass(bytes);
-    // Batches of other lengths ask for slightly other sizes: a free block that is a little too large beats fresh memory.
-    for (let fits = size, tried = 0; tried < 3; fits = sizeClass(fits + 1), tried++) {
-      const block = this.free.get(fits)?.pop();
-      if (!block) continue;
-      this.used += block.bytes;
-      return block;
-    }
-    const fresh = this.engine.allocate(size);
-    this.used += size;
-    this.reserved += size;
-    return fresh;
+    const block = bytes < LARGE ? this.takeSmall(sizeClass(bytes)) : this.takeLarge(Math.ceil(bytes / PAGE) * PAGE);
+    this.used += block.bytes;
+    return block;
   }
 
   give(block: Block): void {
     this.used -= block.bytes;
-    const list = this.free.get(block.bytes);
-    if (list) list.push(block);
-    else this.free.set(block.bytes, [block]);
+    if ('free' in block) this.join(block as Span);
+    else this.small.get(block.bytes)!.push(block);
   }
+
+  private takeSmall(bytes: number): Block {
+    const list = this.small.get(bytes);
+    const block = list?.pop();
+    if (block) return block;
+    if (!list) this.small.set(bytes, []);
+    if (!this.rest || this.rest.bytes < bytes) this.rest = this.reserve(SMALL_PIECE);
+    const { buffer, offset } = this.rest;
+    this.rest = { buffer, offset: offset + bytes, bytes: this.rest.bytes - bytes };
+    return { buffer, offset, bytes };
+  }
+
+  private takeLarge(bytes: number): Span {
+    const position = this.position(bytes);
+    const span: Span = position < this.stretches.length ? this.stretches.splice(position, 1)[0] : { ...this.reserve(Math.max(LARGE_PIECE, bytes)), free: true };
+    span.free = false;
+    const left = span.bytes - bytes;
+    if (left > 0) {
+      const remainder: Span = { buffer: span.buffer, offset: span.offset + bytes, bytes: left, free: true, before: span, after: span.after };
+      if (span.after) span.after.before = remainder;
+      span.after = remainder;
+      span.bytes = bytes;
+      this.keep(remainder);
+    }
+    return span;
+  }
+
+  /** Frees a stretch and joins it with free neighbours. */
+  private join(span: Span): void {
+    const { before, after } = span;
+    let joined = span;
+    if (after?.free) {
+      this.drop(after);
+      absorb(joined, after);
+    }
+    if (before?.free) {
+      this.drop(before);
+      absorb(before, joined);
+      joined = before;
+    }
+    joined.free = true;
+    this.keep(joined);
+  }
+
+  private keep(span: Span): void {
+    this.stretches.splice(this.position(span.bytes), 0, span);
+  }
+
+  private drop(span: Span): void {
+    this.stretches.splice(this.stretches.indexOf(span, this.position(span.bytes)), 1);
+  }
+
+  /** Where the stretches of at least `bytes` begin. */
+  private position(bytes: number): number {
+    let low = 0;
+    let high = this.stretches.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.stretches[middle].bytes < bytes) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  private reserve(bytes: number): Block {
+    const block = this.engine.allocate(bytes);
+    this.reserved += block.bytes;
+    return block;
+  }
+}
+
+/** Makes a stretch out of two neighbours; the second is no more. */
+function absorb(span: Span, next: Span): void {
+  span.bytes += next.bytes;
+  span.after = next.after;
+  if (next.after) next.after.before = span;
 }
 
 /** At least `bytes`, in steps of an eighth to a quarter of the size. */
