@@ -23,7 +23,12 @@ const normalise = (x: tf.Tensor2D): tf.Tensor2D => x.div(x.square().sum(1, true)
 
 /** Unit vectors of images. pixels [images, size, size, 3], normalised -> [images, projection] */
 export function clipImageEmbeds(p: ClipParams, pixels: tf.Tensor4D, config: ClipConfig): tf.Tensor2D {
-  return tf.tidy(() => normalise(linear(p.visual_projection, clipImagePooled(p, pixels, config.vision))));
+  return tf.tidy(() => projectImages(p, clipImagePooled(p, pixels, config.vision)));
+}
+
+/** Unit vectors of pooled images. pooled [images, dim] -> [images, projection] */
+export function projectImages(p: Pick<ClipParams, 'visual_projection'>, pooled: tf.Tensor2D): tf.Tensor2D {
+  return tf.tidy(() => normalise(linear(p.visual_projection, pooled)));
 }
 
 /** Unit vectors of texts. ids int32 [texts, tokens] -> [texts, projection] */

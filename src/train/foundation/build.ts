@@ -5,7 +5,9 @@ import { nanoTokenizer } from '../../data/tokenizer.js';
 import { nano, nanoClip } from '../../dreamllm/presets.js';
 import { clipSpec } from '../../models/clip/index.js';
 import { vaeSpec } from '../../models/diffusion/index.js';
+import { llamaSpec } from '../../models/llama/index.js';
 import { clipPart } from './clip.js';
+import { clipReadingPart } from './clip-reading.js';
 import { clipVisionPart } from './clip-vision.js';
 import { languageModelPart } from './language-model.js';
 import { fileNames, type Part, type PartName, type PartSettings } from './part.js';
@@ -26,10 +28,14 @@ export function buildPart(name: PartName, settings: PartSettings, out: string): 
     case 'lm':
       return { part: languageModelPart(foundationLanguage, tokenizer, nano.template, settings), parents: {} };
     case 'vision': {
-      const file = fileOf('clip', out);
-      const { part } = openCheckpoint(file).metadata;
-      if (part !== 'clip') throw new Error(`${file} holds the part "${part}", and "vision" starts from "clip". Train that again first: dreamllm foundation train --only clip.`);
+      const file = clipOf('clip', name, out);
       return { part: clipVisionPart(loadParams(clipSpec(nanoClip), file), nanoClip, tokenizer, settings), parents: { clip: hashFile(file) } };
+    }
+    case 'reading': {
+      const [file, lmFile] = [clipOf('vision', name, out), fileOf('lm', out)];
+      const reader = { params: loadParams(llamaSpec(foundationLanguage), lmFile), config: foundationLanguage };
+      const part = clipReadingPart(loadParams(clipSpec(nanoClip), file), nanoClip, reader, tokenizer, settings);
+      return { part, parents: { vision: hashFile(file), lm: hashFile(lmFile) } };
     }
     case 'unet': {
       const [clipFile, vaeFile] = [fileOf('clip', out), fileOf('vae', out)];
@@ -38,6 +44,14 @@ export function buildPart(name: PartName, settings: PartSettings, out: string): 
       return { part: unetPart(nano.unet, { clip, vae, tokenizer }, settings), parents: { clip: hashFile(clipFile), vae: hashFile(vaeFile) } };
     }
   }
+}
+
+/** CLIP's file, if it is as the part `wanted` left it. */
+function clipOf(wanted: PartName, by: PartName, out: string): string {
+  const file = fileOf(wanted, out);
+  const { part } = openCheckpoint(file).metadata;
+  if (part !== wanted) throw new Error(`${file} holds the part "${part}", and "${by}" starts from "${wanted}". Train that again first: dreamllm foundation train --only ${wanted}.`);
+  return file;
 }
 
 function fileOf(name: PartName, out: string): string {

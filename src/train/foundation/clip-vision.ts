@@ -13,7 +13,7 @@ import type { Part, PartSettings } from './part.js';
 import { clipPixels, type Example } from './pictures.js';
 
 /** What trains. The text tower stays as the U-Net knows it: locked tuning (Zhai et al. 2022) with the towers' roles exchanged. */
-const trainable = ['vision_model', 'visual_projection', 'text_projection', 'logit_scale'];
+export const pictureTower = ['vision_model', 'visual_projection', 'text_projection', 'logit_scale'];
 /** Share of a batch that shows objects in two styles; the rest are scenes of every kind. */
 const shareOfPairs = 2 / 3;
 /** Weight of the contrast between two artists' pictures of one thing (Khosla et al. 2020), beside that of pictures and captions. */
@@ -36,9 +36,9 @@ export function clipVisionPart(params: ClipParams, config: ClipConfig, tokenizer
     params,
     task: {
       name: 'vision',
-      trainable: select(params, trainable),
+      trainable: select(params, pictureTower),
       batch(step) {
-        const examples = examplesOf(seed, step, batchSize, numPairs, side);
+        const examples = contrastExamples(seed, 'vision', step, batchSize, numPairs, side);
         const inputs: Inputs = { pixels: clipPixels(examples.map(({ picture }) => picture)), texts: pooled(examples.map((each) => each.caption)) };
         return { ids: examples.map(({ id }) => id), inputs };
       },
@@ -57,9 +57,9 @@ export function clipVisionPart(params: ClipParams, config: ClipConfig, tokenizer
   };
 }
 
-/** A batch: `numPairs` things, the same things by another artist, then scenes of every kind. Captions differ. */
-function examplesOf(seed: number, step: number, count: number, numPairs: number, side: number): Example[] {
-  const stream = random(seed, 'vision', step);
+/** The batch `step` of the part `name`: `numPairs` things, the same things by another artist, then scenes of every kind. Captions differ. */
+export function contrastExamples(seed: number, name: string, step: number, count: number, numPairs: number, side: number): Example[] {
+  const stream = random(seed, name, step);
   const things = drawThings(stream, numPairs);
   const examples: Example[] = [];
   const texts = new Set<string>();
@@ -74,7 +74,7 @@ function examplesOf(seed: number, step: number, count: number, numPairs: number,
       // The short caption is given to one of the two only.
       const form = stream.choice(which === 0 ? (['short', 'ground', 'full'] as const) : (['styled', 'full'] as const));
       const text = caption(scene, form);
-      add(`vision-${seed}-${step}-${which}-${i}`, texts.has(text) ? caption(scene, 'full') : text, scene, stream.uniform() < 0.5);
+      add(`${name}-${seed}-${step}-${which}-${i}`, texts.has(text) ? caption(scene, 'full') : text, scene, stream.uniform() < 0.5);
     });
   }
   for (let index = step * 4 * count; examples.length < count; index++) {

@@ -2,12 +2,13 @@ import type { Task } from '../loop.js';
 import type { OptimizerSettings } from '../optimizer.js';
 import type { Schedule } from '../schedules.js';
 
-export const partNames = ['vae', 'clip', 'lm', 'unet', 'vision'] as const;
+export const partNames = ['vae', 'clip', 'lm', 'unet', 'vision', 'reading'] as const;
 export type PartName = (typeof partNames)[number];
 
-/** Where each part is written. `vision` is the same CLIP with a better picture tower, so it takes the place of `clip`. */
+/** Where each part is written. `vision` and `reading` are the same CLIP with a better picture tower, so each takes the place of the one before. */
 export const fileNames: Record<PartName, string> = {
   vae: 'vae.safetensors', clip: 'clip.safetensors', lm: 'lm.safetensors', unet: 'unet.safetensors', vision: 'clip.safetensors',
+  reading: 'clip.safetensors',
 };
 
 /** How one of the foundation models is trained, as data. */

@@ -14,4 +14,8 @@ export const foundationSettings: Record<PartName, PartSettings> = {
     ...common, steps: 4000, batchSize: 144, schedule: warmupCosine(1e-3, 0.05), optimizer: { ...adamwDefaults, beta2: 0.98, weightDecay: 0.1 }, emaDecay: 0.998,
     checkpointEvery: 250, evaluateEvery: 250,
   },
+  reading: {
+    ...common, steps: 3000, batchSize: 128, schedule: warmupCosine(1e-3, 0.03), optimizer: { ...adamwDefaults, beta2: 0.98, weightDecay: 0.1 }, emaDecay: 0.998,
+    checkpointEvery: 100, evaluateEvery: 250,
+  },
 };

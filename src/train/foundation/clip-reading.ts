@@ -1,0 +1,98 @@
+import * as tf from '@tensorflow/tfjs';
+import { IGNORED } from '../../core/ops/index.js';
+import { flatten, initialize, select } from '../../core/params.js';
+import { caption } from '../../data/captions.js';
+import { project, projectorSpec } from '../../dreamllm/projector.js';
+import {
+  clipLogits, clipPatches, clipTextPooled, clipTextTokens, clipVisionStates, contrastiveLoss, poolImage, projectImages, projectTexts, type ClipConfig, type ClipParams,
+} from '../../models/clip/index.js';
+import { embedTokens, llamaStates, lmHead, lmLoss, type LlamaConfig, type LlamaParams } from '../../models/llama/index.js';
+import type { NanoTokenizer } from '../../text/nano.js';
+import { maxLogitScale, retrieval } from './clip.js';
+import { contrastExamples, pictureTower } from './clip-vision.js';
+import type { Part, PartSettings } from './part.js';
+import { clipPixels, distinctExamples, type Example } from './pictures.js';
+
+/** Share of a batch that shows objects in two styles. Captions are read from one of each two, and from the rest: scenes of every kind. */
+const shareOfPairs = 1 / 2;
+
+/** A frozen language model that must say what pictures show. */
+export interface Reader {
+  params: LlamaParams;
+  config: LlamaConfig;
+}
+
+/**
+ * CLIP's picture tower, trained further on `params` with a second objective beside the contrast, as in SigLIP 2 (Tschannen et al. 2025): from the patches
+ * that DreamLLM takes, through a map that is thrown away afterwards, a frozen language model must say the full caption. The contrast teaches the class
+ * token what a picture shows; this teaches the patches, and what stands where.
+ */
+export function clipReadingPart(params: ClipParams, config: ClipConfig, reader: Reader, tokenizer: NanoTokenizer, settings: PartSettings): Part {
+  const { seed, batchSize } = settings;
+  const side = config.vision.imageSize;
+  const numPairs = Math.round((batchSize * shareOfPairs) / 2);
+  const spec = projectorSpec({ inSize: config.vision.hiddenSize, outSize: reader.config.hiddenSize, depth: 2, initialScale: 0.1, bias: true });
+  const map = initialize(spec, seed, 'foundation.reading');
+  const [bos, eos] = [tokenizer.id('<s>'), tokenizer.id('</s>')];
+
+  /** Full captions between `<s>` and `</s>`, padded. Both [captions, tokens]. */
+  const captionsOf = (examples: readonly Example[]) => {
+    const rows = examples.map(({ scene }) => [...tokenizer.encode(caption(scene, 'full')), eos]);
+    const length = Math.max(...rows.map((row) => row.length));
+    const padded = (fill: number, first: number) => tf.tensor2d(rows.map((row) => [first, ...row, ...Array<number>(length - row.length).fill(fill)]), [rows.length, length + 1], 'int32');
+    return { ids: padded(eos, bos), labels: padded(IGNORED, IGNORED) };
+  };
+  type Captions = ReturnType<typeof captionsOf>;
+
+  /** Logits that predict the tokens of captions from the pictures before them, under `labels` as `lmLoss` shifts them. [pictures, tokens, vocab] */
+  const read = (patches: tf.Tensor3D, { ids }: Captions) => tf.tidy(() => {
+    const [pictures, tokens] = ids.shape;
+    const words = embedTokens(reader.params, ids);
+    const [first, rest] = tf.split(words, [1, tokens - 1], 1);
+    const states = llamaStates(reader.params, tf.concat([first, project(map, patches), rest], 1) as tf.Tensor3D, reader.config);
+    return lmHead(reader.params, states.slice<tf.Tensor3D>([0, patches.shape[1], 0], [pictures, tokens, -1]));
+  });
+  type Inputs = { pixels: tf.Tensor4D; texts: tf.Tensor2D; captions: Captions };
+
+  return {
+    params,
+    task: {
+      name: 'reading',
+      trainable: new Map([...select(params, pictureTower), ...flatten(map, 'map')]),
+      batch(step) {
+        const examples = contrastExamples(seed, 'reading', step, batchSize, numPairs, side);
+        const texts = clipTextTokens(examples.map((each) => each.caption), tokenizer, config.text);
+        const inputs: Inputs = {
+          pixels: clipPixels(examples.map(({ picture }) => picture)),
+          texts: tf.tidy(() => clipTextPooled(params, texts, config.text)),
+          captions: captionsOf(examples.slice(numPairs)),
+        };
+        texts.dispose();
+        return { ids: examples.map(({ id }) => id), inputs };
+      },
+      loss(inputs) {
+        const { pixels, texts, captions } = inputs as Inputs;
+        const [beforeLast, last] = clipVisionStates(params, pixels, config.vision).slice(-2);
+        const scale = { logit_scale: params.logit_scale.minimum(maxLogitScale) as unknown as typeof params.logit_scale };
+        const images = projectImages(params, poolImage(params, last, config.vision));
+        const contrast = contrastiveLoss(clipLogits(scale, images, projectTexts(params, texts)));
+        const reading = lmLoss(read(beforeLast.slice<tf.Tensor3D>([numPairs, 1, 0], [-1, -1, -1]), captions), captions.labels);
+        return { loss: contrast.add<tf.Scalar>(reading), contrast, reading };
+      },
+    },
+    async evaluate() {
+      const results = await retrieval(params, config, tokenizer, seed);
+      for (const axis of ['cell', 'composition', 'concept'] as const) {
+        const examples = distinctExamples(seed + 1, 0, 100, { split: 'val', axis }, side);
+        const loss = tf.tidy(() => {
+          const captions = captionsOf(examples);
+          return lmLoss(read(clipPatches(params, clipPixels(examples.map(({ picture }) => picture)), config.vision), captions), captions.labels);
+        });
+        [results[`${axis}Reading`]] = await loss.data();
+        loss.dispose();
+      }
+      return results;
+    },
+    dispose: () => tf.dispose([params, map, reader.params] as unknown as tf.TensorContainer),
+  };
+}
