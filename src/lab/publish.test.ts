@@ -10,19 +10,19 @@ import { describeJob, openJob, recordHash } from './job.js';
 import type { MainResult } from './main-job.js';
 import { publish, recordsIn, samplePictures } from './publish.js';
 import { generatedParts, measuredMarkdown, partNames, withParts } from './readme.js';
-import { generatedDocuments } from './reproduce.js';
+import { generatedDocuments, partsOf } from './reproduce.js';
 
 const root = packageRoot();
 const committed = readJson<MainResult>(join(root, 'experiments/main-job/result.json'))!;
 const temporary = mkdtempSync(join(tmpdir(), 'dreamllm-publish-'));
 after(() => rmSync(temporary, { recursive: true, force: true }));
 
-describe('documents made from the record of the main job', () => {
-  for (const { path, prefix } of generatedDocuments(root)) {
-    test(`${path.slice(root.length + 1)} has the numbers of the committed record (remedy: npm run reproduce)`, () => {
-      const text = readFileSync(path, 'utf8');
-      assert.ok(text.includes('<!-- generated: results -->'));
-      assert.equal(withParts(text, generatedParts(committed, prefix)), text);
+describe('documents made from records', () => {
+  for (const document of generatedDocuments(root)) {
+    test(`${document.path.slice(root.length + 1)} has the numbers of the committed records (remedy: npm run reproduce)`, async () => {
+      const text = readFileSync(document.path, 'utf8');
+      assert.ok(text.includes(`<!-- generated: ${document.of === 'main-job' ? 'results' : 'result'} -->`));
+      assert.equal(withParts(text, await partsOf(document, join(root, 'experiments'))), text);
     });
   }
 

@@ -16,11 +16,11 @@ export type PartName = (typeof partNames)[number];
 
 const part = /(<!-- generated: ([\w-]+) -->\n)[^]*?(<!-- end -->)/g;
 
-/** `text` with every generated part written anew. A name that is not known is an error. */
-export function withParts(text: string, parts: Readonly<Record<PartName, string>>): string {
+/** `text` with every generated part written anew from `parts`. A name that is not among them is an error. */
+export function withParts(text: string, parts: Readonly<Record<string, string>>): string {
   return text.replace(part, (_, begin: string, name: string, end: string) => {
-    if (!partNames.includes(name as PartName)) throw new Error(`Generated part "${name}" is not known. There are ${partNames.join(', ')}.`);
-    const body = parts[name as PartName];
+    if (!Object.hasOwn(parts, name)) throw new Error(`Generated part "${name}" is not known. There are ${Object.keys(parts).join(', ')}.`);
+    const body = parts[name];
     return `${begin}${body ? `${body}\n` : ''}${end}`;
   });
 }

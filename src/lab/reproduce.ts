@@ -4,9 +4,12 @@ import { dirname, join } from 'node:path';
 import { renderFigure, stopDrawing } from '../kernel/static-figure.js';
 import { latencyFigure } from './chapters.js';
 import { sweepFigures } from './experiments/figures.js';
+import { sweepFindings } from './experiments/findings.js';
 import { declaredTables, mainJobRecords } from './experiments/index.js';
 import { readJson } from './files.js';
 import type { Figure } from './figures/figure.js';
+import { findingsMarkdown } from './findings.js';
+import { loadSweep } from './load-sweep.js';
 import type { MainResult } from './main-job.js';
 import { paperTableNames } from './paper.js';
 import { paperComparison } from './paper-tables.js';
@@ -26,8 +29,8 @@ export interface Reproduction {
 export interface ReproduceOptions {
   experiments: string;
   out: string;
-  /** Documents whose generated parts are written anew, with what leads from them to the repository's root. */
-  documents?: readonly { path: string; prefix: string }[];
+  /** Documents whose generated parts are written anew. */
+  documents?: readonly GeneratedDocument[];
   say?(line: string): void;
 }
 
@@ -98,11 +101,12 @@ export async function reproduce({ experiments, out, documents = [], say = () => 
     mkdirSync(dirname(join(out, name)), { recursive: true });
     writeFileSync(join(out, name), text);
   }
-  for (const { path, prefix } of result ? documents : []) {
-    const text = readFileSync(path, 'utf8');
-    const next = withParts(text, generatedParts(result!, prefix));
-    if (next !== text) writeFileSync(path, next);
-    say(`${path}: generated parts ${next === text ? 'are up to date' : 'written anew'}.`);
+  for (const document of documents) {
+    if (document.of === 'main-job' && !result) continue;
+    const text = readFileSync(document.path, 'utf8');
+    const next = withParts(text, await partsOf(document, experiments));
+    if (next !== text) writeFileSync(document.path, next);
+    say(`${document.path}: generated parts ${next === text ? 'are up to date' : 'written anew'}.`);
   }
   return { files, missing };
 }
@@ -146,8 +150,26 @@ export const experimentNames = (experiments: string): string[] =>
     .filter((name) => existsSync(join(experiments, name, 'sweep.ts')))
     .sort();
 
+/** A document with parts that are made from the record `of` the main job or a sweep. */
+export interface GeneratedDocument {
+  path: string;
+  of: string;
+  /** What leads from the document to the repository's root. */
+  prefix: string;
+}
+
 /** The documents of the repository that have generated parts. */
-export const generatedDocuments = (root: string): { path: string; prefix: string }[] => [
-  { path: join(root, 'README.md'), prefix: '' },
-  { path: join(root, 'experiments', 'main-job', 'README.md'), prefix: '../../' },
+export const generatedDocuments = (root: string): GeneratedDocument[] => [
+  { path: join(root, 'README.md'), of: 'main-job', prefix: '' },
+  ...['main-job', ...Object.keys(sweepFindings)].map((of) => ({ path: join(root, 'experiments', of, 'README.md'), of, prefix: '../../' })),
 ];
+
+/** What the generated parts of a document must say, by their names. */
+export async function partsOf({ of, prefix }: GeneratedDocument, experiments: string): Promise<Record<string, string>> {
+  const folder = join(experiments, of);
+  if (of === 'main-job') return generatedParts(readJson<MainResult>(join(folder, 'result.json'))!, prefix);
+  const file = join(folder, 'results.jsonl');
+  if (!existsSync(file)) return { result: 'This sweep has not been run. To commit a result, copy its `results.jsonl` here, run `npm run reproduce`, and say in this file what came out.' };
+  const sweep = await loadSweep(join(folder, 'sweep.ts'));
+  return { result: findingsMarkdown(sweep, sweepFindings[of], readRecords(file), { name: 'results.jsonl', bytes: readFileSync(file) }) };
+}

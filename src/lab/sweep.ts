@@ -58,7 +58,7 @@ export interface Trial<C extends Config = Config> {
 }
 
 /** The configurations of a sweep: the grid's combinations or the list's changes on the base. */
-export function configurations<C extends Config>({ name, base, grid, list }: Sweep<C>): C[] {
+export function configurations<C extends Config>({ name, base, grid, list }: Pick<Sweep<C>, 'name' | 'base' | 'grid' | 'list'>): C[] {
   if (grid && list) throw new Error(`Sweep "${name}" has both a grid and a list; it takes one of them.`);
   if (list) return list.map((change) => ({ ...base, ...change }));
   let configs: C[] = [base];

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { packageRoot } from '../../core/process.js';
 import { generatedSources } from '../../train/sources.js';
+import { findingsMarkdown } from '../findings.js';
 import { loadSweep } from '../load-sweep.js';
 import { describePlan, planSweep } from '../plan.js';
 import { paperTableNames } from '../paper.js';
@@ -13,6 +14,7 @@ import { experimentNames } from '../reproduce.js';
 import { trials } from '../sweep.js';
 import type { TrialRecord } from '../trial.js';
 import { sweepFigures } from './figures.js';
+import { sweepFindings } from './findings.js';
 import * as experiments from './index.js';
 import type { Recipe } from './nano.js';
 
@@ -46,6 +48,7 @@ describe('the experiments', () => {
   test('are planned from their files, each with its trials, figures and a README that says how to run it', async () => {
     assert.deepEqual(experimentNames(root), Object.keys(planned));
     assert.deepEqual(Object.keys(sweepFigures), Object.keys(planned));
+    assert.deepEqual(Object.keys(sweepFindings), Object.keys(planned));
     for (const [name, count] of Object.entries(planned)) {
       const sweep = await loadSweep(join(root, name, 'sweep.ts'));
       assert.equal(sweep.name, name);
@@ -79,10 +82,10 @@ describe('the experiments', () => {
     assert.notEqual(small.measurements.creation, full.measurements.creation);
   });
 
-  test('draw every figure they declare from records of all their trials', async () => {
+  test('draw every figure and tell every finding they declare from records of all their trials', async () => {
     const metrics = [
       'fid', 'clip-score', 'identification', 'vqa-accuracy', 'mmbench-circular', 'dream-token-f1', 'seconds-per-picture', 'effective-rank', 'prompt-share', 'query-ablation', 'map-entropy',
-      'definition-accuracy', 'log-likelihood-per-token', 'language-perplexity', 'last-loss',
+      'definition-accuracy', 'log-likelihood-per-token', 'language-perplexity', 'last-loss', 'cider-d', 'diffusion-loss',
     ];
     const details = {
       samples: [{ prompt: 'a cat', png: 'AQ==' }], maps: [[[1, 0], [0, 0]]], curve: { step: [1, 2], lm: [2, 1], diffusion: [1, 0.5] },
@@ -97,6 +100,8 @@ describe('the experiments', () => {
         const { data } = draw(records);
         assert.ok(data.length > 0, `${name} ${figure}`);
       }
+      const told = findingsMarkdown(await loadSweep(join(root, name, 'sweep.ts')), sweepFindings[name], records, { name: 'results.jsonl', bytes: new Uint8Array() });
+      assert.ok(told.startsWith(`${records.length} of ${planned[name]} trials`) && !/\| – \|/.test(told), told);
     }
   });
 
