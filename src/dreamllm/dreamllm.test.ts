@@ -6,16 +6,16 @@ import { blankImage, type RgbImage } from '../core/images.js';
 import { valueAndGrads } from '../core/ops/index.js';
 import { flatten, initialize, select, specEntries } from '../core/params.js';
 import { random } from '../core/random.js';
-import { KvCache } from '../models/llama/index.js';
+import { KvCache, llamaStates } from '../models/llama/index.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { collate } from './collate.js';
 import { answer, continueText, untrainedTokens } from './comprehend.js';
 import { latentSize, layoutConfig, releasedObjective, type Objective } from './config.js';
 import { draw, drawFrom, dreamOn, queryStates } from './create.js';
-import { encodeImages, forwardStates, pixels, type EncodedBatch } from './forward.js';
+import { embedBatch, encodeImages, forwardStates, pixels, type EncodedBatch } from './forward.js';
 import { Session, writeDocument } from './interleaved.js';
 import { imageToText, interleaved, textToImage, type Sequence } from './layout.js';
-import { drawDiffusion, dreamLoss, minSnrWeight } from './loss.js';
+import { drawDiffusion, dreamLoss, languageLoss, minSnrWeight } from './loss.js';
 import { dreamSpec, residentModel } from './model.js';
 import { micro as config } from './presets.js';
 import { project, projectorSpec, type ProjectorParams } from './projector.js';
@@ -247,6 +247,25 @@ describe('forward', () => {
     original.dispose();
     assert.deepEqual(before.slice(0, 4 * dim), after.slice(0, 4 * dim), 'up to <dream_start>');
     assert.notDeepEqual(before.slice(-dim), after.slice(-dim));
+  });
+
+  test('of short and long sequences has the states, the losses and the gradients of the batch padded to the longest', () => {
+    const words = (count: number) => 'a'.repeat(count);
+    const batchOf = () => encode([document, ...[3, 90, 4, 88, 5, 2].map((count): Sequence<RgbImage> => interleaved<RgbImage>([words(count)], [], tokenizer.encode, layout))]);
+    const encoded = batchOf();
+    const lengths = Array.from({ length: encoded.batch }, (_, row) => encoded.mask.slice(row * encoded.tokens, (row + 1) * encoded.tokens).reduce((a, b) => a + b, 0));
+    const trained = select(params, ['model.embed_tokens', 'model.layers', 'model.dream_embedding']);
+    const lossOf = (states: tf.Tensor3D) => languageLoss(params, states, encoded.labels);
+    const [grouped, padded] = [() => forwardStates(params, config, encoded), () => llamaStates(params, embedBatch(params, encoded), config.language)].map((states) => {
+      const { grads, value } = valueAndGrads(() => lossOf(states()), trained, { allowUnused: true });
+      return { grads, value, states: tf.tidy(states) };
+    });
+    const [a, b] = [grouped.states.dataSync(), padded.states.dataSync()];
+    lengths.forEach((length, row) => close(a.slice(row * encoded.tokens * dim, (row * encoded.tokens + length) * dim), b.slice(row * encoded.tokens * dim, (row * encoded.tokens + length) * dim)));
+    close(grouped.value.dataSync(), padded.value.dataSync());
+    for (const [key, grad] of grouped.grads) close(grad.dataSync(), padded.grads.get(key)!.dataSync());
+    for (const { grads, value, states } of [grouped, padded]) tf.dispose([value, states, ...grads.values()]);
+    release(encoded);
   });
 
   test('has at the queries of one pass the states of cached decoding', async () => {

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { embedding } from '../core/ops/index.js';
 import { imageTensor, clipPreprocessing, diffusionPreprocessing, type RgbImage } from '../core/images.js';
 import { drawLatents, encode } from '../models/diffusion/index.js';
 import { embedTokens, llamaStates } from '../models/llama/index.js';
@@ -69,8 +70,30 @@ export function embedBatch(p: DreamParams, { batch, tokens, tokenIds, dreamStart
 
 /**
  * States of the whole batch after the final norm, in one causal pass. [batch, tokens, dim]
- * Padding stands on the right, where causality hides it from every token, so no mask is needed; its own states mean nothing.
+ * Padding stands on the right, where causality hides it from every token. So it is left out: the sequences run one behind the other, each seeing itself
+ * alone. States of padding are copies of the last one before it, and mean nothing.
  */
 export function forwardStates(p: DreamParams, config: DreamConfig, encoded: Omit<EncodedBatch, 'latents'>): tf.Tensor3D {
-  return tf.tidy(() => llamaStates(p, embedBatch(p, encoded), config.language));
+  return tf.tidy(() => {
+    const { batch, tokens, mask } = encoded;
+    const embeds = embedBatch(p, encoded);
+    const lengths = Array.from({ length: batch }, (_, row) => Math.max(1, mask.lastIndexOf(1, (row + 1) * tokens - 1) - row * tokens + 1));
+    const total = lengths.reduce((a, b) => a + b, 0);
+    if (total === batch * tokens) return llamaStates(p, embeds, config.language);
+
+    const dim = config.language.hiddenSize;
+    const rows = new Int32Array(total); // of each token that is run, its row in the padded batch
+    const places = new Int32Array(batch * tokens); // and the other way round
+    let next = 0;
+    lengths.forEach((length, row) => {
+      for (let token = 0; token < tokens; token++) {
+        places[row * tokens + token] = next + Math.min(token, length - 1);
+        if (token < length) rows[next + token] = row * tokens + token;
+      }
+      next += length;
+    });
+    const packed = embedding(embeds.reshape([batch * tokens, dim]), tf.tensor1d(rows, 'int32')).reshape<tf.Tensor3D>([1, total, dim]);
+    const states = llamaStates(p, packed, config.language, { lengths });
+    return embedding(states.reshape([total, dim]), tf.tensor1d(places, 'int32')).reshape([batch, tokens, dim]);
+  });
 }

@@ -42,6 +42,17 @@ const cases: Record<string, Case> = {
     run: (q, k, v) => ops.attention(q, k, v, { numHeads: 2, bias: tf.linspace(-1, 1, 10).reshape([2, 1, 1, 5]) as tf.Tensor4D }),
   },
   'long causal attention': { shapes: [[1, 150, 10], [1, 300, 10], [1, 300, 10]], run: (q, k, v) => ops.attention(q, k, v, { numHeads: 1, causal: true }) },
+  'attention of three sequences behind each other': {
+    shapes: [[1, 80, 12], [1, 80, 6], [1, 80, 6]],
+    run: (q, k, v) => ops.attention(q, k, v, { numHeads: 4, numKvHeads: 2, causal: true, lengths: [70, 1, 9] }),
+  },
+  'attention with rope of two sequences behind each other': {
+    shapes: [[1, 5, 12], [1, 5, 12], [1, 5, 12]],
+    run: (q, k, v) => {
+      const angles = tf.tensor1d([0, 1, 0, 1, 2]).reshape([1, 5, 1]).add(tf.zeros([1, 5, 4]));
+      return ops.attention(q, k, v, { numHeads: 3, causal: true, rope: { cos: tf.cos(angles) as tf.Tensor3D, sin: tf.sin(angles) as tf.Tensor3D }, lengths: [2, 3] });
+    },
+  },
   silu: { shapes: [[3, 37]], run: (x) => ops.activation(x, 'silu') },
   gelu: { shapes: [[3, 37]], run: (x) => ops.activation(x, 'gelu') },
   quickGelu: { shapes: [[3, 37]], run: (x) => ops.activation(x, 'quickGelu') },

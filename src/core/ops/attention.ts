@@ -45,6 +45,11 @@ export interface AttentionOptions {
   rope?: { cos: tf.Tensor3D; sin: tf.Tensor3D };
   /** Only so many first rows of k and v hold something, for a cache with room (one sequence, no gradients). Default: all. */
   keys?: number;
+  /**
+   * The tokens are those of several sequences, one behind the other, each of so many, and each sees itself alone. With a batch of 1, as many keys as tokens,
+   * and no bias. Default: one sequence a batch entry.
+   */
+  lengths?: readonly number[];
 }
 
 /**
@@ -54,7 +59,7 @@ export interface AttentionOptions {
 export function attention(q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D, options: AttentionOptions): tf.Tensor3D {
   const [batch, tokens, dim] = q.shape;
   const rows = k.shape[1];
-  const { numHeads, numKvHeads = numHeads, causal = false, bias, keys = rows, rope: angles } = options;
+  const { numHeads, numKvHeads = numHeads, causal = false, bias, keys = rows, rope: angles, lengths } = options;
   const headDim = dim / numHeads;
   const fits = (t: tf.Tensor) => t.rank === 3 && t.shape[0] === batch && t.shape[1] === rows && t.shape[2] === headDim * numKvHeads;
   const oneOr = (size: number, found: number) => found === 1 || found === size;
@@ -70,7 +75,10 @@ export function attention(q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D, option
       { q, k, v, bias },
     );
   }
-  const attributes: Attributes = { numHeads, numKvHeads, causal, scale: 1 / Math.sqrt(headDim), keys };
+  if (lengths && (batch !== 1 || bias || keys !== tokens || rows !== tokens || lengths.some((length) => !(length >= 1)) || lengths.reduce((a, b) => a + b, 0) !== tokens)) {
+    shapeError('attention', `with lengths [${lengths.join(', ')}]: q, k and v [1, ${lengths.reduce((a, b) => a + b, 0)}, …], no length of 0, and no bias`, { q, k, v, bias });
+  }
+  const attributes: Attributes = { numHeads, numKvHeads, causal, scale: 1 / Math.sqrt(headDim), keys, ...(lengths ? { lengths } : {}) };
   if (angles) checkAngles(angles, q, k, headDim);
   const [y, ...forGradient] = (angles ? run('DreamRopeAttention', { q, k, v, ...angles, bias }, attributes) : run('DreamAttention', { q, k, v, bias }, attributes)) as tf.Tensor[];
   for (const tensor of forGradient) tensor.dispose();
@@ -89,7 +97,23 @@ export function attentionWeights(q: tf.Tensor3D, k: tf.Tensor3D, { numHeads, num
   return tf.tidy(() => tf.softmax(scores(q, k, bias, { numHeads, numKvHeads, causal, scale, keys: k.shape[1] })));
 }
 
-type Attributes = Required<Pick<AttentionOptions, 'numHeads' | 'numKvHeads' | 'causal' | 'keys'>> & { scale: number };
+type Attributes = Required<Pick<AttentionOptions, 'numHeads' | 'numKvHeads' | 'causal' | 'keys'>> & Pick<AttentionOptions, 'lengths'> & { scale: number };
+
+/**
+ * Calls a kernel of one sequence for each of several that lie behind each other, with its stretch of every tensor. The log-sum-exp of several is that of each,
+ * [heads, tokens], one behind the other: only the gradient reads it.
+ */
+function eachSequence(tensors: Record<string, tf.Tensor>, { lengths = [], ...attributes }: Attributes, kernel: (own: never, attributes: Attributes) => tf.Tensor[]): tf.Tensor[][] {
+  const { numHeads } = attributes;
+  const cut = Object.entries(tensors).map(([name, tensor]) => {
+    const parts = name === 'logSumExp' ? tf.split(tensor.flatten(), lengths.map((length) => length * numHeads)) : tf.split(tensor, [...lengths], 1);
+    return [name, parts] as const;
+  });
+  return lengths.map((length, i) => {
+    const own = Object.fromEntries(cut.map(([name, parts]) => [name, name === 'logSumExp' ? parts[i].reshape([1, numHeads, length]) : parts[i]]));
+    return kernel(own as never, { ...attributes, keys: length });
+  });
+}
 
 /** The rows of a key or value tensor that hold something. */
 const held = (x: tf.Tensor3D, { keys }: Attributes): tf.Tensor3D => (x.shape[1] === keys ? x : x.slice([0, 0, 0], [-1, keys, -1]));
@@ -127,6 +151,12 @@ function scores(q: tf.Tensor3D, k: tf.Tensor3D, bias: tf.Tensor4D | undefined, {
 }
 
 defineKernel('DreamAttention', ({ q, k, v, bias }, attributes: Attributes) => {
+  if (!attributes.lengths) return attend({ q, k, v, bias }, attributes);
+  const each = eachSequence({ q, k, v }, attributes, attend);
+  return [tf.concat(each.map(([y]) => y), 1), tf.concat(each.map(([, logSumExp]) => logSumExp.flatten())).reshape([1, attributes.numHeads, q.shape[1]])];
+});
+
+function attend({ q, k, v, bias }: { q: tf.Tensor3D; k: tf.Tensor3D; v: tf.Tensor3D; bias?: tf.Tensor4D }, attributes: Attributes): tf.Tensor[] {
   const { numKvHeads } = attributes;
   const tokens = q.shape[1];
   const s = scores(q, held(k, attributes), bias, attributes);
@@ -134,7 +164,7 @@ defineKernel('DreamAttention', ({ q, k, v, bias }, attributes: Attributes) => {
   const probabilities = s.sub<tf.Tensor4D>(logSumExp.expandDims(3)).exp();
   const mixed: tf.Tensor4D = tf.matMul(byKvHead(probabilities, numKvHeads), splitHeads(held(v, attributes), numKvHeads, numKvHeads));
   return [joinHeads(mixed, tokens), logSumExp];
-});
+}
 
 /** [batch, heads, tokens, keys] -> [batch, kvHeads, (heads / kvHeads)·tokens, keys] */
 function byKvHead(x: tf.Tensor4D, numKvHeads: number): tf.Tensor4D {
@@ -151,7 +181,16 @@ defineGradient('DreamAttention', { inputs: 'all', outputs: [true, true] }, (dy, 
 });
 
 // With P the probabilities: dV = Pᵀ dY, dP = dY Vᵀ, dS = P ∘ (dP − rowsum(dY ∘ Y)), dQ = scale dS K, dK = scale dSᵀ Q (Dao et al. 2022, B.4).
-defineKernel('DreamAttentionGrad', ({ q, k, v, bias, y, logSumExp, dy }, attributes: Attributes) => {
+defineKernel('DreamAttentionGrad', (inputs, attributes: Attributes) => {
+  if (!attributes.lengths) return attendGradient(inputs as never, attributes);
+  const { bias: _, ...tensors } = inputs;
+  const each = eachSequence(tensors as Record<string, tf.Tensor>, attributes, attendGradient);
+  return [0, 1, 2].map((i) => tf.concat(each.map((gradients) => gradients[i]), 1));
+});
+
+type GradientInputs = Record<'q' | 'k' | 'v' | 'y' | 'logSumExp' | 'dy', tf.Tensor3D> & { bias?: tf.Tensor4D };
+
+function attendGradient({ q, k, v, bias, y, logSumExp, dy }: GradientInputs, attributes: Attributes): tf.Tensor[] {
   const { numHeads, numKvHeads, scale } = attributes;
   const tokens = q.shape[1];
   const keys = k.shape[1];
@@ -166,7 +205,7 @@ defineKernel('DreamAttentionGrad', ({ q, k, v, bias, y, logSumExp, dy }, attribu
     joinHeads(tf.matMul(ds, qh, true, false), keys),
     joinHeads(tf.matMul(p, dyh, true, false), keys),
   ];
-});
+}
 
 const rotate = (x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor, numHeads: number, inverse = false) => run('DreamRope', { x, cos, sin }, { numHeads, inverse }) as tf.Tensor;
 

@@ -48,6 +48,8 @@ export interface LlamaOptions {
   positions?: readonly number[] | readonly (readonly number[])[];
   /** Keys and values of earlier tokens; those of the tokens given are appended. */
   cache?: KvCache;
+  /** The tokens are those of several sequences, one behind the other, each of so many; the batch is 1, and there is no mask and no cache. */
+  lengths?: readonly number[];
 }
 
 /** ids int32 [batch, tokens] -> [batch, tokens, dim] */
@@ -90,17 +92,20 @@ export interface LayerContext {
   angles: RopeAngles;
   bias?: tf.Tensor4D;
   cache?: KvCache;
+  lengths?: readonly number[];
 }
 
-export function layerContext(embeds: tf.Tensor3D, config: LlamaConfig, { mask, positions, cache }: LlamaOptions): LayerContext {
+export function layerContext(embeds: tf.Tensor3D, config: LlamaConfig, { mask, positions, cache, lengths }: LlamaOptions): LayerContext {
   const { batch, tokens } = shapes({ embeds: [embeds, `batch tokens ${config.hiddenSize}` as 'batch tokens'] });
   const past = cache?.length ?? 0;
   if (mask && (mask.shape[0] !== batch || mask.shape[1] !== past + tokens)) {
     throw new Error(`LLaMA: expected a mask [${batch}, ${past + tokens}] over ${past} cached and ${tokens} new tokens, found [${mask.shape}].`);
   }
-  const angles = ropeAngles(positions ?? Array.from({ length: tokens }, (_, i) => past + i), ropeOf(config));
+  if (lengths && (mask || cache)) throw new Error('LLaMA: several sequences one behind the other go without a mask and without a cache.');
+  const counted = () => (lengths ? lengths.flatMap((length) => Array.from({ length }, (_, i) => i)) : Array.from({ length: tokens }, (_, i) => past + i));
+  const angles = ropeAngles(positions ?? counted(), ropeOf(config));
   if (angles.cos.shape[1] !== tokens) throw new Error(`LLaMA: expected ${tokens} positions, one a token, found ${angles.cos.shape[1]}.`);
-  return { config, angles, cache, bias: mask && paddingBias(mask) };
+  return { config, angles, cache, lengths, bias: mask && paddingBias(mask) };
 }
 
 /** Hides the keys that a mask drops. mask [batch, keys] -> bias [batch, 1, 1, keys] */
@@ -115,10 +120,10 @@ export function llamaLayer(p: LlamaLayerParams, hidden: tf.Tensor3D, index: numb
 }
 
 /** Attention up to the output projection. x [batch, tokens, dim] -> [batch, tokens, heads·headDim] */
-function selfAttention(p: LlamaLayerParams['self_attn'], x: tf.Tensor3D, index: number, { config, angles, bias, cache }: LayerContext): tf.Tensor3D {
+function selfAttention(p: LlamaLayerParams['self_attn'], x: tf.Tensor3D, index: number, { config, angles, bias, cache, lengths }: LayerContext): tf.Tensor3D {
   const { numHeads, numKvHeads } = config;
   const [q, k, v] = ops.linears(x, [p.q_proj, p.k_proj, p.v_proj]);
-  if (!cache) return ops.attention(q, k, v, { numHeads, numKvHeads, causal: true, bias, rope: angles });
+  if (!cache) return ops.attention(q, k, v, { numHeads, numKvHeads, causal: true, bias, rope: angles, lengths });
   const rotate = (t: tf.Tensor3D, heads: number) => ops.rope(t, angles.cos, angles.sin, heads);
   const held = cache.append(index, rotate(k, numKvHeads), v);
   return ops.attention(rotate(q, numHeads), held.k, held.v, { numHeads, numKvHeads, causal: true, bias, keys: held.keys });

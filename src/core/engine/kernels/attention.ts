@@ -15,12 +15,22 @@ function attentionNumbers(q: tf.TensorInfo, bias: tf.TensorInfo | undefined, att
 function forward(backend: DreamBackend, { q, k, v, bias }: Inputs, attributes: Attributes): tf.TensorInfo[] {
   const y = backend.output(q.shape);
   const logSumExp = backend.output([q.shape[0], attributes.numHeads, q.shape[1]]);
-  backend.run(
-    'attention',
-    [backend.floats(q), backend.floats(k), backend.floats(v), bias ? backend.floats(bias) : null, backend.floats(y), backend.floats(logSumExp)],
-    attentionNumbers(q, bias, attributes),
-  );
+  run(backend, 'attention', [q, k, v, bias, y, logSumExp], q, attributes);
   return [y, logSumExp];
+}
+
+/** Runs a kernel once, or once for each of several sequences that lie behind each other, on their stretches of every tensor. */
+function run(backend: DreamBackend, kernel: 'attention' | 'attention_grad', tensors: readonly (tf.TensorInfo | undefined)[], q: tf.TensorInfo, attributes: Attributes): void {
+  const views = tensors.map((tensor) => (tensor ? backend.floats(tensor) : null));
+  const { lengths } = attributes as { lengths?: readonly number[] };
+  if (!lengths) return backend.run(kernel, views, attentionNumbers(q, tensors[3], attributes));
+  const [, tokens, width] = q.shape;
+  let start = 0;
+  for (const length of lengths) {
+    const own = views.map((view) => view && view.subarray((start * view.length) / tokens, ((start + length) * view.length) / tokens));
+    backend.run(kernel, own, attentionNumbers({ ...q, shape: [1, length, width] }, undefined, { ...attributes, keys: length }));
+    start += length;
+  }
 }
 
 function gradient(backend: DreamBackend, { q, k, v, bias, y, logSumExp, dy }: Inputs, attributes: Attributes): [dq: tf.TensorInfo, dk: tf.TensorInfo, dv: tf.TensorInfo] {
@@ -28,8 +38,7 @@ function gradient(backend: DreamBackend, { q, k, v, bias, y, logSumExp, dy }: In
   const dk = backend.output(k.shape);
   const dv = backend.output(v.shape);
   const delta = backend.output(logSumExp.shape);
-  const tensors = [q, k, v, bias, y, logSumExp, dy, dq, dk, dv, delta].map((tensor) => (tensor ? backend.floats(tensor) : null));
-  backend.run('attention_grad', tensors, attentionNumbers(q, bias, attributes));
+  run(backend, 'attention_grad', [q, k, v, bias, y, logSumExp, dy, dq, dk, dv, delta], q, attributes);
   backend.disposeData(delta.dataId);
   return [dq, dk, dv];
 }
