@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { adamw, attention, cacheAppend, crossEntropy, embedding, gatedSplit, linear, rmsNorm, rope, valueAndGrads, type Moments } from '../../core/ops/index.js';
+import { adamw, attention, cacheAppend, crossEntropy, decodeLayer, embedding, gatedSplit, linear, rmsNorm, rope, valueAndGrads, type DecodeWeights, type Moments } from '../../core/ops/index.js';
 import { constant, flatten, initialize, normal, param, type Params } from '../../core/params.js';
 import { random } from '../../core/random.js';
 
@@ -58,6 +58,28 @@ function append(cache: Cache, layer: number, k: tf.Tensor3D, v: tf.Tensor3D): { 
   cache.layers[layer] = { k: tf.keep(cacheAppend(past?.k, k, cache.length)), v: tf.keep(cacheAppend(past?.v, v, cache.length)) };
   if (past) tf.dispose(past);
   return cache.layers[layer];
+}
+
+/** As `decodeLayer` takes them: the joint projections cut into their parts. */
+function decodeWeights(p: TransformerParams): DecodeWeights[] {
+  return p.layers.map(({ norm1, norm2, qkv, o, gateUp, down }) => {
+    const [[q, k, v], [gate, up]] = [tf.split(qkv, 3, 0), tf.split(gateUp, 2, 0)];
+    return { norm1, norm2, q, k, v, o, gate, up, down };
+  });
+}
+
+/** tokenId [1, 1] -> logits [1, 1, vocab] of the token after it. */
+function nextLogits(p: TransformerParams, weights: readonly DecodeWeights[], tokenId: tf.Tensor2D, { numHeads }: TransformerSizes, cos: tf.Tensor3D, sin: tf.Tensor3D, cache: Cache): tf.Tensor3D {
+  let x = embedding(p.embed, tokenId) as tf.Tensor3D;
+  weights.forEach((layer, i) => {
+    const past = cache.layers[i];
+    const { y, keys, values } = decodeLayer(x, layer, { keys: past.k, values: past.v, length: cache.length }, { numHeads, numKvHeads: numHeads, eps: 1e-6, rope: { cos, sin } });
+    cache.layers[i] = { k: tf.keep(keys), v: tf.keep(values) };
+    tf.dispose(past);
+    x = y;
+  });
+  cache.length++;
+  return linear(rmsNorm(x, p.norm, 1e-6), p.head);
 }
 
 /** cos and sin of positions [from, to), each [1, tokens, headDim]. */
@@ -124,6 +146,7 @@ export function decoding(sizes: TransformerSizes, prompt: number, steps: number)
   const headDim = sizes.hiddenSize / sizes.numHeads;
   const tables = Array.from({ length: prompt + steps }, (_, at) => rotaryTables(at, at + 1, headDim));
   const promptTables = rotaryTables(0, prompt, headDim);
+  const weights = decodeWeights(p);
   return {
     flops: steps * transformerFlops(sizes, 1, 1) / 3,
     step() {
@@ -132,7 +155,7 @@ export function decoding(sizes: TransformerSizes, prompt: number, steps: number)
       for (let i = 0; i < steps; i++) {
         const [cos, sin] = i === 0 ? promptTables : tables[cache.length];
         const next = tf.tidy(() => {
-          const logits = transformer(p, ids, sizes, cos, sin, cache);
+          const logits = i === 0 ? transformer(p, ids, sizes, cos, sin, cache) : nextLogits(p, weights, ids, sizes, cos, sin, cache);
           return logits.slice([0, logits.shape[1] - 1, 0], [1, 1, -1]).argMax(-1) as tf.Tensor2D;
         });
         ids.dispose();
@@ -142,6 +165,6 @@ export function decoding(sizes: TransformerSizes, prompt: number, steps: number)
       ids.dispose();
       tf.dispose(cache.layers as never);
     },
-    dispose: () => tf.dispose([p, tables, promptTables] as never),
+    dispose: () => tf.dispose([p, weights, tables, promptTables] as never),
   };
 }

@@ -7,7 +7,7 @@ export type KernelName =
   | 'rms_norm' | 'rms_norm_grad_input' | 'rms_norm_grad_weight' | 'layer_norm' | 'layer_norm_grad_input' | 'layer_norm_grad_params'
   | 'group_norm' | 'group_norm_grad_input' | 'group_norm_grad_params' | 'unary' | 'binary' | 'activation' | 'activation_grad' | 'gated'
   | 'gated_grad' | 'select' | 'sum' | 'sum_of_squares' | 'max' | 'softmax' | 'copy' | 'fill' | 'gather' | 'scatter_add' | 'upsample' | 'upsample_grad' | 'pool' | 'resize_bilinear' | 'argmax'
-  | 'cross_entropy' | 'cross_entropy_grad' | 'adamw' | 'packed_product' | 'packed_rows' | 'pack' | 'peak';
+  | 'cross_entropy' | 'cross_entropy_grad' | 'adamw' | 'packed_product' | 'packed_rows' | 'pack' | 'decode_layer' | 'peak';
 
 /** A piece of memory; `bytes` is its whole length. */
 export interface Block {

@@ -94,7 +94,7 @@ function checkAttention(engine: Engine, s: Partial<reference.AttentionSizes> = {
   const dy = normals(q.length);
   const bias = flag() ? normals(drawn.biasBatch * drawn.biasRows * keys) : null;
   const strides = [drawn.biasBatch > 1 ? drawn.biasRows * keys : 0, drawn.biasRows > 1 ? keys : 0];
-  const numbers = [drawn.batch, drawn.tokens, keys, heads, drawn.kvHeads, dim, +drawn.causal, drawn.scale, ...strides];
+  const numbers = [drawn.batch, drawn.tokens, keys, heads, drawn.kvHeads, dim, +drawn.causal, drawn.scale, ...strides, keys];
   const expected = reference.attention(q, k, v, bias, dy, drawn);
   const [y, lse] = call(engine, 'attention', [q, k, v, bias, out(q.length), out(expected.lse.length)], numbers);
   const [dq, dk, dv] = call(engine, 'attention_grad', [q, k, v, bias, y, lse, dy, out(q.length), out(k.length), out(v.length), new Float32Array(lse.length)], numbers);
@@ -102,6 +102,83 @@ function checkAttention(engine: Engine, s: Partial<reference.AttentionSizes> = {
   for (const [found, wanted, name] of [[y, expected.y, 'y'], [lse, expected.lse, 'lse'], [dq, expected.dq, 'dq'], [dk, expected.dk, 'dk'], [dv, expected.dv, 'dv']] as const) {
     close(found, wanted, `attention ${name} ${what}`, 1e-5);
   }
+}
+
+/** One layer for the next token of a few sequences, in float64. Keys and values of the new token are put into the given caches. */
+function decodeReference(t: Record<string, Float32Array>, s: DecodeSizes): number[] {
+  const { rows, dim, heads, kvHeads, headDim, inner, length, room } = s;
+  const kvDim = kvHeads * headDim;
+  const norm = (x: readonly number[], w: Float32Array) => {
+    const rstd = 1 / Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / dim + s.eps);
+    return x.map((v, i) => v * rstd * w[i]);
+  };
+  const times = (x: readonly number[], w: Float32Array) => Array.from({ length: w.length / x.length }, (_, j) => x.reduce((sum, v, i) => sum + v * w[j * x.length + i], 0));
+  const rotate = (x: readonly number[], at: number) => x.map((v, i) => {
+    const c = i % headDim;
+    const other = c < headDim / 2 ? -x[i + headDim / 2] : x[i - headDim / 2];
+    return v * t.cos[at + c] + other * t.sin[at + c];
+  });
+  const y: number[] = [];
+  for (let r = 0; r < rows; r++) {
+    const x = [...t.x.subarray(r * dim, (r + 1) * dim)];
+    const normal = norm(x, t.norm1);
+    const q = rotate(times(normal, t.q), r * s.angleRow);
+    t.keys.set(rotate(times(normal, t.k), r * s.angleRow), (r * room + length) * kvDim);
+    t.values.set(times(normal, t.v), (r * room + length) * kvDim);
+    const mixed = q.map((_, i) => {
+      const [h, c] = [Math.floor(i / headDim), i % headDim];
+      const cell = (j: number, column: number) => (r * room + j) * kvDim + Math.floor(h / (heads / kvHeads)) * headDim + column;
+      const scores = Array.from({ length: length + 1 }, (_, j) => {
+        let sum = 0;
+        for (let e = 0; e < headDim; e++) sum += q[h * headDim + e] * t.keys[cell(j, e)];
+        return sum * s.scale + (t.bias ? t.bias[r * s.biasRow + j] : 0);
+      });
+      const peak = Math.max(...scores);
+      const weights = scores.map((score) => Math.exp(score - peak));
+      return weights.reduce((sum, w, j) => sum + w * t.values[cell(j, c)], 0) / weights.reduce((a, b) => a + b);
+    });
+    const attended = times(mixed, t.o).map((v, i) => v + x[i]);
+    const [gate, up] = [times(norm(attended, t.norm2), t.gate), times(norm(attended, t.norm2), t.up)];
+    const hidden = Array.from({ length: inner }, (_, i) => (gate[i] / (1 + Math.exp(-gate[i]))) * up[i]);
+    y.push(...times(hidden, t.down).map((v, i) => v + attended[i]));
+  }
+  return y;
+}
+
+interface DecodeSizes { rows: number; dim: number; heads: number; kvHeads: number; headDim: number; inner: number; length: number; room: number; eps: number; scale: number; angleRow: number; biasRow: number }
+
+function decodeTensors(s: DecodeSizes, biased: boolean): Record<string, Float32Array> {
+  const { rows, dim, heads, kvHeads, headDim, inner, length, room } = s;
+  const [qDim, kvDim, caches] = [heads * headDim, kvHeads * headDim, rows * room * kvHeads * headDim];
+  const matrix = (out: number, inSize: number) => normals(out * inSize).map((v) => v / Math.sqrt(inSize));
+  return {
+    x: normals(rows * dim), norm1: normals(dim), q: matrix(qDim, dim), k: matrix(kvDim, dim), v: matrix(kvDim, dim), o: matrix(dim, qDim), norm2: normals(dim),
+    gate: matrix(inner, dim), up: matrix(inner, dim), down: matrix(dim, inner), cos: normals((s.angleRow ? rows : 1) * headDim), sin: normals((s.angleRow ? rows : 1) * headDim),
+    keys: normals(caches), values: normals(caches), ...(biased ? { bias: normals((s.biasRow ? rows : 1) * (length + 1)) } : {}),
+  };
+}
+
+function decodeCall(engine: Engine, t: Record<string, Float32Array>, s: DecodeSizes): Float32Array[] {
+  const { rows, dim, heads, kvHeads, headDim, inner, length, room } = s;
+  const { x, norm1, q, k, v, o, norm2, gate, up, down, cos, sin } = t;
+  const numbers = [rows, dim, heads, kvHeads, headDim, inner, length, room, s.eps, s.scale, s.angleRow, s.biasRow];
+  return call(engine, 'decode_layer', [x, norm1, q, k, v, o, norm2, gate, up, down, cos, sin, out(t.keys), out(t.values), t.bias ?? null, out(rows * dim)], numbers);
+}
+
+function checkDecode(engine: Engine, given: Partial<DecodeSizes> = {}): void {
+  const kvHeads = upTo(3);
+  const headDim = 2 * upTo(20);
+  const length = stream.integer(70);
+  const sizes: DecodeSizes = {
+    rows: upTo(6), dim: size(), heads: kvHeads * upTo(2), kvHeads, headDim, inner: size(), length, room: length + upTo(5), eps: 1e-5, scale: 0.4,
+    angleRow: flag() ? headDim : 0, biasRow: flag() ? length + 1 : 0, ...given,
+  };
+  const tensors = decodeTensors(sizes, flag());
+  const [keys, values, y] = decodeCall(engine, tensors, sizes);
+  const what = `decode_layer ${JSON.stringify(sizes)}`;
+  close(y, decodeReference(tensors, sizes), what, 1e-5);
+  close(keys, tensors.keys, `${what} keys`);
+  close(values, tensors.values, `${what} values`);
 }
 
 function checkNorms(engine: Engine): void {
@@ -195,8 +272,16 @@ for (const { name, load } of testEngines()) {
       const bias = new Float32Array(3 * 600).fill(-Infinity);
       bias[300] = 0; // the first query sees key 300 alone, the second key 2, the third none
       bias[600 + 2] = 0;
-      const [y] = call(engine, 'attention', [q, k, v, bias, out(12), out(3)], [1, 3, 600, 1, 1, 4, 0, 1, 0, 600]);
+      const [y] = call(engine, 'attention', [q, k, v, bias, out(12), out(3)], [1, 3, 600, 1, 1, 4, 0, 1, 0, 600, 600]);
       close(y, [...v.subarray(1200, 1204), ...v.subarray(8, 12), NaN, NaN, NaN, NaN], 'masked attention');
+    });
+
+    test('decode one token a sequence: shared heads, bias, an empty cache, positions of their own', () => {
+      for (let i = 0; i < 12; i++) checkDecode(engine);
+      checkDecode(engine, { rows: 1, length: 0, room: 1, biasRow: 0 });
+      checkDecode(engine, { rows: 32, dim: 65, inner: 130, headDim: 16, angleRow: 0 });
+      checkDecode(engine, { rows: 0 });
+      assert.throws(() => checkDecode(engine, { rows: 33 }), /sizes exceed/);
     });
 
     test('rotate heads, and back', () => {
@@ -342,9 +427,11 @@ describe('the engines', () => {
       if (pair.length < 2) continue;
       const [a, b, x] = [normals(120 * 300), normals(300 * 90), normals(4 * 16 * 16 * 24)];
       const heads = normals(2 * 80 * 24);
+      const sizes: DecodeSizes = { rows: 3, dim: 96, heads: 4, kvHeads: 2, headDim: 24, inner: 300, length: 50, room: 64, eps: 1e-5, scale: 0.2, angleRow: 0, biasRow: 0 };
+      const decoded = decodeTensors(sizes, false);
       const results = pair.map(({ load }) => {
         const engine = load();
-        const attended = [2, 80, 80, 3, 3, 8, 1, 0.3, 0, 0];
+        const attended = [2, 80, 80, 3, 3, 8, 1, 0.3, 0, 0, 80];
         const [y, lse] = call(engine, 'attention', [heads, heads, heads, null, out(heads.length), out(480)], attended);
         return [
           call(engine, 'gemm', [a, b, out(120 * 90), null], [1, 0, 0, 0, 120, 90, 300, 300, 90, 90, 0, 0, 0]),
@@ -352,6 +439,7 @@ describe('the engines', () => {
           call(engine, 'group_norm', [x, a, b, out(x.length), out(16), out(16)], [4, 256, 24, 4, 1e-5, 1]),
           call(engine, 'sum', [a, out(300)], [1, 120, 300, 1]),
           [y, lse],
+          decodeCall(engine, decoded, sizes),
           call(engine, 'attention_grad', [heads, heads, heads, null, y, lse, heads, out(heads.length), out(heads.length), out(heads.length), new Float32Array(480)], attended),
         ];
       });

@@ -43,7 +43,7 @@ export interface AttentionOptions {
   bias?: tf.Tensor4D;
   /** Queries and keys are rotated first, as `rope` does with these cos and sin. Not with `keys`. */
   rope?: { cos: tf.Tensor3D; sin: tf.Tensor3D };
-  /** Only so many first rows of k and v hold something, for a cache with room (one sequence, no gradients). Default: all. */
+  /** Only so many first rows of k and v hold something, for a cache with room (no gradients). Default: all. */
   keys?: number;
   /**
    * The tokens are those of several sequences, one behind the other, each of so many, and each sees itself alone. With a batch of 1, as many keys as tokens,
@@ -65,7 +65,7 @@ export function attention(q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D, option
   const oneOr = (size: number, found: number) => found === 1 || found === size;
   if (
     q.rank !== 3 || !Number.isInteger(headDim) || !fits(k) || !fits(v) || numHeads % numKvHeads !== 0 || (causal && tokens > keys) ||
-    (keys !== rows && !(batch === 1 && keys < rows)) ||
+    keys > rows ||
     (bias && (bias.rank !== 4 || !oneOr(batch, bias.shape[0]) || bias.shape[1] !== 1 || !oneOr(tokens, bias.shape[2]) || bias.shape[3] !== keys))
   ) {
     shapeError(

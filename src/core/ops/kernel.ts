@@ -135,21 +135,18 @@ function kernelOf(name: string): tf.KernelFunc {
   if (backend !== found.backend) found = { backend, kernels: new Map() };
   let kernel = found.kernels.get(name);
   if (!kernel) {
-    if (!tf.getKernel(name, backend)) registerComposed(name, backend);
+    if (!tf.getKernel(name, backend)) tf.registerKernel({ kernelName: name, backendName: backend, kernelFunc: composed(name) });
     kernel = tf.getKernel(name, backend).kernelFunc;
     found.kernels.set(name, kernel);
   }
   return kernel;
 }
 
-function registerComposed(name: string, backendName: string): void {
+/** The declared composition of a kernel, as a kernel of any backend. */
+export function composed(name: string): tf.KernelFunc {
   const composition = compositions.get(name);
   if (!composition) throw new Error(`Expected a kernel that core/ops declares, found "${name}". Declared are ${kernelNames().join(', ')}.`);
-  tf.registerKernel({
-    kernelName: name,
-    backendName,
-    kernelFunc: ({ inputs, attrs }) => tf.tidy(() => composition(inputs as unknown as Inputs, attrs ?? {})),
-  });
+  return ({ inputs, attrs }) => tf.tidy(() => composition(inputs as unknown as Inputs, attrs ?? {}));
 }
 
 function present(inputs: Record<string, tf.Tensor | undefined>): Inputs {

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
-import { cacheAppend } from '../../core/ops/index.js';
+import { cacheAppend, type Cached } from '../../core/ops/index.js';
 
 /**
- * Keys (after the rotary embedding) and values of the tokens seen so far, layer by layer, [batch, tokens, kvHeads·headDim] each. For one
- * sequence there is room behind them, where the backend writes new ones in place. Holds its tensors until `dispose`.
+ * Keys (after the rotary embedding) and values of the tokens seen so far, layer by layer, [batch, tokens, kvHeads·headDim] each. There is
+ * room behind them where the backend writes new ones in place. Holds its tensors until `dispose`.
  */
 export class KvCache {
   #layers: { k: tf.Tensor3D; v: tf.Tensor3D }[] = [];
@@ -17,14 +17,19 @@ export class KvCache {
   /** Adds the keys and values of new tokens to one layer, and gives all of it, of which the first `keys` rows count. They stay the cache's. */
   append(layer: number, k: tf.Tensor3D, v: tf.Tensor3D): { k: tf.Tensor3D; v: tf.Tensor3D; keys: number } {
     const past = this.#layers[layer];
-    const join = (old: tf.Tensor3D | undefined, x: tf.Tensor3D) => {
-      if (x.shape[0] === 1) return cacheAppend(old, x, this.#length);
-      return old ? tf.concat([old, x], 1) : x.clone();
-    };
-    const joined = { k: tf.keep(join(past?.k, k)), v: tf.keep(join(past?.v, v)) };
+    const joined = { k: tf.keep(cacheAppend(past?.k, k, this.#length)), v: tf.keep(cacheAppend(past?.v, v, this.#length)) };
     if (past) tf.dispose([past.k, past.v]);
     this.#layers[layer] = joined;
     return { ...joined, keys: this.#length + k.shape[1] };
+  }
+
+  /** Runs one layer for the next token of each sequence; `step` gets what is held so far and returns it with the new token's. */
+  extend(layer: number, step: (held: Cached) => { y: tf.Tensor3D; keys: tf.Tensor3D; values: tf.Tensor3D }): tf.Tensor3D {
+    const past = this.#layers[layer];
+    const { y, keys, values } = step({ keys: past?.k, values: past?.v, length: this.#length });
+    this.#layers[layer] = { k: tf.keep(keys), v: tf.keep(values) };
+    if (past) tf.dispose([past.k, past.v]);
+    return y;
   }
 
   /** Counts new tokens once all layers have them. */

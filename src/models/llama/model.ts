@@ -114,9 +114,21 @@ export const paddingBias = (mask: tf.Tensor2D): tf.Tensor4D => tf.sub(1, mask.to
 /** One decoder layer. hidden [batch, tokens, dim] -> same */
 export function llamaLayer(p: LlamaLayerParams, hidden: tf.Tensor3D, index: number, context: LayerContext): tf.Tensor3D {
   const { normEps } = context.config;
+  if (context.cache && hidden.shape[1] === 1) return nextToken(p, hidden, index, context);
   const mixed = selfAttention(p.self_attn, rmsNorm(p.input_layernorm, hidden, normEps), index, context);
   const attended = linear(p.self_attn.o_proj, mixed, hidden);
   return swiglu(p.mlp, rmsNorm(p.post_attention_layernorm, attended, normEps), attended);
+}
+
+/** A layer for one more token of each sequence, in one kernel where the backend has it. */
+function nextToken(p: LlamaLayerParams, hidden: tf.Tensor3D, index: number, { config, angles, bias, cache }: LayerContext): tf.Tensor3D {
+  const { self_attn: attention, mlp, input_layernorm, post_attention_layernorm } = p;
+  const weights = {
+    norm1: input_layernorm.weight, q: attention.q_proj.weight, k: attention.k_proj.weight, v: attention.v_proj.weight, o: attention.o_proj.weight,
+    norm2: post_attention_layernorm.weight, gate: mlp.gate_proj.weight, up: mlp.up_proj.weight, down: mlp.down_proj.weight,
+  };
+  const { numHeads, numKvHeads, normEps: eps } = config;
+  return cache!.extend(index, (held) => ops.decodeLayer(hidden, weights, held, { numHeads, numKvHeads, eps, rope: angles, bias }));
 }
 
 /** Attention up to the output projection. x [batch, tokens, dim] -> [batch, tokens, heads·headDim] */

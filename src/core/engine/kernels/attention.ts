@@ -3,13 +3,13 @@ import { size, type DreamBackend } from '../dream-backend.js';
 import type { Attributes, Inputs, KernelTable } from './table.js';
 
 /** As attention_arguments in native/attention.h reads them. */
-function attentionNumbers(q: tf.TensorInfo, bias: tf.TensorInfo | undefined, attributes: Attributes): number[] {
+function attentionNumbers(q: tf.TensorInfo, keyRows: number, bias: tf.TensorInfo | undefined, attributes: Attributes): number[] {
   const { numHeads, numKvHeads, causal, scale } = attributes;
   const [batch, tokens, width] = q.shape;
   const { keys } = attributes;
   const [biasBatch, , biasRows] = bias?.shape ?? [1, 1, 1];
   const biasBatchStride = biasBatch > 1 ? biasRows * keys : 0;
-  return [batch, tokens, keys, numHeads, numKvHeads, width / numHeads, causal ? 1 : 0, scale, biasBatchStride, biasRows > 1 ? keys : 0];
+  return [batch, tokens, keys, numHeads, numKvHeads, width / numHeads, causal ? 1 : 0, scale, biasBatchStride, biasRows > 1 ? keys : 0, keyRows];
 }
 
 function forward(backend: DreamBackend, { q, k, v, bias }: Inputs, attributes: Attributes): tf.TensorInfo[] {
@@ -23,12 +23,12 @@ function forward(backend: DreamBackend, { q, k, v, bias }: Inputs, attributes: A
 function run(backend: DreamBackend, kernel: 'attention' | 'attention_grad', tensors: readonly (tf.TensorInfo | undefined)[], q: tf.TensorInfo, attributes: Attributes): void {
   const views = tensors.map((tensor) => (tensor ? backend.floats(tensor) : null));
   const { lengths } = attributes as { lengths?: readonly number[] };
-  if (!lengths) return backend.run(kernel, views, attentionNumbers(q, tensors[3], attributes));
+  if (!lengths) return backend.run(kernel, views, attentionNumbers(q, tensors[1]!.shape[1], tensors[3], attributes));
   const [, tokens, width] = q.shape;
   let start = 0;
   for (const length of lengths) {
     const own = views.map((view) => view && view.subarray((start * view.length) / tokens, ((start + length) * view.length) / tokens));
-    backend.run(kernel, own, attentionNumbers({ ...q, shape: [1, length, width] }, undefined, { ...attributes, keys: length }));
+    backend.run(kernel, own, attentionNumbers({ ...q, shape: [1, length, width] }, length, undefined, { ...attributes, keys: length }));
     start += length;
   }
 }
@@ -51,6 +51,25 @@ function rotate(backend: DreamBackend, { x, cos, sin, y }: Inputs, numHeads: num
   return y;
 }
 
+type Shape3 = [batch: number, rows: number, dim: number];
+
+/** DECODE_ROWS in native/decode.h. */
+const MOST_DECODED = 32;
+
+/** Another handle to a cache where it has room for `rows` rows a sequence, or a larger one that holds the same first `length` rows. */
+function withRoom(backend: DreamBackend, cache: tf.TensorInfo | undefined, [batch, rows, dim]: Shape3, length: number): tf.TensorInfo {
+  if (cache && cache.shape[1] >= rows) {
+    backend.incRef(cache.dataId);
+    return { dataId: cache.dataId, shape: cache.shape, dtype: cache.dtype };
+  }
+  const grown = backend.output([batch, Math.max(64, 2 ** Math.ceil(Math.log2(rows + 1))), dim]);
+  if (cache) {
+    const [from, to] = [backend.floats(cache), backend.floats(grown)];
+    for (let b = 0; b < batch; b++) to.set(from.subarray(b * cache.shape[1] * dim, (b * cache.shape[1] + length) * dim), b * grown.shape[1] * dim);
+  }
+  return grown;
+}
+
 export const attentionKernels: KernelTable = {
   DreamAttention: forward,
   DreamAttentionGrad: gradient,
@@ -68,17 +87,29 @@ export const attentionKernels: KernelTable = {
   },
 
   DreamCacheAppend: (backend, { cache, x }, { length }) => {
-    const [, tokens, dim] = x.shape;
-    const needed = length + tokens;
-    if (cache && cache.shape[1] >= needed) {
-      backend.floats(cache).set(backend.floats(x), length * dim);
-      backend.incRef(cache.dataId);
-      return { dataId: cache.dataId, shape: cache.shape, dtype: cache.dtype };
-    }
-    const grown = backend.output([1, Math.max(64, 2 ** Math.ceil(Math.log2(needed + 1))), dim]);
-    if (cache) backend.floats(grown).set(backend.floats(cache).subarray(0, length * dim));
-    backend.floats(grown).set(backend.floats(x), length * dim);
-    return grown;
+    const [batch, tokens, dim] = x.shape;
+    const held = withRoom(backend, cache, [batch, length + tokens, dim], length);
+    const [from, to, rows] = [backend.floats(x), backend.floats(held), held.shape[1]];
+    for (let b = 0; b < batch; b++) to.set(from.subarray(b * tokens * dim, (b + 1) * tokens * dim), (b * rows + length) * dim);
+    return held;
+  },
+
+  DreamDecodeLayer: (backend, inputs, { length, numHeads, numKvHeads, eps }) => {
+    const { x, norm1, q, k, v, o, norm2, gate, up, down, cos, sin, keys, values, bias } = inputs;
+    const [rows, , dim] = x.shape;
+    const weights = [norm1, q, k, v, o, norm2, gate, up, down];
+    if (rows > MOST_DECODED || weights.some((weight) => backend.packed(weight))) return undefined;
+    const headDim = q.shape[0] / numHeads;
+    const needed: Shape3 = [rows, length + 1, k.shape[0]];
+    const held = [withRoom(backend, keys, needed, length), withRoom(backend, values, needed, length)];
+    const y = backend.output(x.shape);
+    const stride = (tensor: tf.TensorInfo | undefined) => (tensor && tensor.shape[0] > 1 ? tensor.shape[tensor.shape.length - 1] : 0);
+    backend.run(
+      'decode_layer',
+      [...[x, ...weights, cos, sin, ...held].map((tensor) => backend.floats(tensor)), bias ? backend.floats(bias) : null, backend.floats(y)],
+      [rows, dim, numHeads, numKvHeads, headDim, gate.shape[0], length, held[0].shape[1], eps, headDim ** -0.5, stride(cos), stride(bias)],
+    );
+    return [y, ...held];
   },
 
   DreamRope: (backend, { x, cos, sin }, { numHeads, inverse }) => rotate(backend, { x, cos, sin, y: backend.output(x.shape) }, numHeads, inverse),

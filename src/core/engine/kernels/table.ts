@@ -1,11 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
+import { composed } from '../../ops/kernel.js';
 import type { DreamBackend } from '../dream-backend.js';
 
 export type Inputs = { [name: string]: tf.TensorInfo };
 // Attributes are checked by the operations that call the kernels.
 export type Attributes = { [name: string]: any };
 
-/** A kernel of the backend, or undefined from it where the plain cpu kernel of the same name should run instead. */
+/** A kernel of the backend, or undefined from it where the plain cpu kernel of the same name, or the composition in core/ops, should run instead. */
 export type Kernel = (backend: DreamBackend, inputs: Inputs, attributes: Attributes) => tf.TensorInfo | tf.TensorInfo[] | undefined;
 
 export type KernelTable = { [name: string]: Kernel };
@@ -21,7 +22,7 @@ export function registerKernels(backendName: string, table: KernelTable): void {
       kernelFunc: (call) => {
         const backend = call.backend as DreamBackend;
         const result = backend.attempt(() => kernel(backend, call.inputs as unknown as Inputs, (call.attrs ?? {}) as Attributes));
-        return result ?? stock.kernelFunc(call);
+        return result ?? (stock?.kernelFunc ?? composed(kernelName))(call);
       },
     });
   }

@@ -8,7 +8,7 @@
 #define KEY_BLOCK 256
 
 typedef struct {
-  int64_t batch, tokens, keys, heads, kv_heads, dim;
+  int64_t batch, tokens, keys, heads, kv_heads, dim, key_rows;  // key_rows: from one sequence's keys to the next's
   int causal;
   float scale;
   const float *q, *k, *v, *bias;
@@ -18,10 +18,10 @@ typedef struct {
   float *dq, *dk, *dv, *delta;
 } attention_job;
 
-// q, k, v, bias?; batch, tokens, keys, heads, kvHeads, dim, causal, scale, biasBatchStride, biasRowStride
+// q, k, v, bias?; batch, tokens, keys, heads, kvHeads, dim, causal, scale, biasBatchStride, biasRowStride, rows of k and v a sequence (without gradient: >= keys)
 static attention_job attention_arguments(const args *a) {
   return (attention_job){.batch = NUM(0), .tokens = NUM(1), .keys = NUM(2), .heads = NUM(3), .kv_heads = NUM(4), .dim = NUM(5), .causal = (int)NUM(6),
-                         .scale = (float)a->n[7], .bias_batch = NUM(8), .bias_row = NUM(9), .q = FLOATS(0), .k = FLOATS(1), .v = FLOATS(2), .bias = FLOATS(3)};
+                         .scale = (float)a->n[7], .bias_batch = NUM(8), .bias_row = NUM(9), .key_rows = NUM(10), .q = FLOATS(0), .k = FLOATS(1), .v = FLOATS(2), .bias = FLOATS(3)};
 }
 
 // Scores of queries [i0, i0 + m) and keys [j0, j0 + n), scaled, with bias; keys after a query's last visible one are -infinity.
@@ -56,7 +56,7 @@ static void attention_block(void *context, int64_t chunk, int thread) {
   int64_t ldq = job->heads * d, ldk = job->kv_heads * d, kv = h / (job->heads / job->kv_heads);
   int m = (int)min64(QUERY_BLOCK, job->tokens - i0);
   const float *q = job->q + (b * job->tokens + i0) * ldq + h * d;
-  const float *k = job->k + b * job->keys * ldk + kv * d, *v = job->v + b * job->keys * ldk + kv * d;
+  const float *k = job->k + b * job->key_rows * ldk + kv * d, *v = job->v + b * job->key_rows * ldk + kv * d;
   float *y = job->y + (b * job->tokens + i0) * ldq + h * d, *lse = job->lse + (b * job->heads + h) * job->tokens + i0;
   float *buffer = scratch(thread), *s = buffer + PACK_A_FLOATS + PACK_B_FLOATS;
   float top[QUERY_BLOCK], sum[QUERY_BLOCK];

@@ -71,8 +71,19 @@ static void attention_call(int gradient) {
   if (below(2)) floats(rows * keys); else none();
   floats(q), floats(lse);
   if (gradient) floats(q), floats(q), floats(k), floats(k), floats(lse);
-  NUMBERS(batch, tokens, keys, heads, kv, d, below(2), 0.3, 0, rows > 1 ? keys : 0);
+  NUMBERS(batch, tokens, keys, heads, kv, d, below(2), 0.3, 0, rows > 1 ? keys : 0, keys);
   invoke(gradient ? k_attention_grad : k_attention, "attention");
+}
+
+static void decode_call(void) {
+  int64_t rows = some(5), kv = some(3), heads = kv * some(2), d = 2 * some(20), dim = some(70), inner = some(90), length = below(80), room = length + some(5);
+  int64_t q = heads * d, k = kv * d, angles = below(2) ? rows : 1, biases = below(2) ? rows : 1;
+  floats(rows * dim), floats(dim), floats(q * dim), floats(k * dim), floats(k * dim), floats(dim * q), floats(dim);
+  floats(inner * dim), floats(inner * dim), floats(dim * inner), floats(angles * d), floats(angles * d), floats(rows * room * k), floats(rows * room * k);
+  if (below(2)) floats(biases * (length + 1)); else none();
+  floats(rows * dim);
+  NUMBERS(rows, dim, heads, kv, d, inner, length, room, 1e-5, 0.3, angles > 1 ? d : 0, biases > 1 ? length + 1 : 0);
+  invoke(k_decode_layer, "decode_layer");
 }
 
 static void norm_calls(void) {
@@ -145,6 +156,7 @@ int main(int argc, char **argv) {
     gemm_call();
     conv_call(i % 3);
     attention_call(i % 2);
+    decode_call();
     norm_calls();
     element_calls();
     layout_calls();
