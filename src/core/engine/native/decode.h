@@ -1,8 +1,7 @@
 // One layer of a LLaMA for the next token of a few sequences, from state to state: norm, projections, rotation, cache, attention, gated block. Matrices
 // are read once and nothing is packed, as the time goes into reading them.
 #pragma once
-#include "gemm.h"
-#include "mathf.h"
+#include "attention.h"
 
 #define DECODE_ROWS 32
 // A chunk of columns holds about this many multiplications for each row.
@@ -107,26 +106,9 @@ static void decode_attend(void *context, int64_t chunk, int thread) {
   decode_rotate(job, key, row);
   for (int64_t i = 0; i < d; i++) keys[job->length * ldk + i] = key[i], values[job->length * ldk + i] = value[i];
   for (int64_t h = kv * group; h < (kv + 1) * group; h++) {
-    float *query = projected + h * d, *mixed = job->mixed + (row * job->heads + h) * d, total = 0;
+    float *query = projected + h * d, *mixed = job->mixed + (row * job->heads + h) * d;
     decode_rotate(job, query, row);
-    gemm s = {.a = query, .b = keys, .c = score, .m = 1, .n = count, .k = d, .ldb = ldk, .tb = 1};
-    gemv_columns(&s, 0, count);
-    float scale = job->scale;
-    if (bias) {
-      SIMD for (int64_t j = 0; j < count; j++) score[j] = score[j] * scale + bias[j];
-    } else {
-      SIMD for (int64_t j = 0; j < count; j++) score[j] *= scale;
-    }
-    float peak = row_max(score, count, -INFINITY_F);
-    SIMD_SUM(total) for (int64_t j = 0; j < count; j++) {
-      float e = exp_f(score[j] - peak);
-      score[j] = e;
-      total += e;
-    }
-    gemm m = {.a = score, .b = values, .c = mixed, .m = 1, .n = d, .k = count, .ldb = ldk};
-    gemv_columns(&m, 0, d);
-    float inverse = 1.f / total;
-    SIMD for (int64_t i = 0; i < d; i++) mixed[i] *= inverse;
+    attention_row(query, keys, values, bias, count, d, ldk, job->scale, score, mixed);
   }
 }
 
