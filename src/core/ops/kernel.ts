@@ -72,6 +72,8 @@ export function run(name: string, inputs: Record<string, tf.Tensor | undefined>,
   let outputs: tf.Tensor[];
   let isList: boolean;
   running = name;
+  const asked = savesStatistics;
+  savesStatistics = isRecorded || state.kernelDepth > 0;
   state.kernelDepth++; // what a composition runs is not recorded
   try {
     const made = kernel({ inputs: given as unknown as tf.NamedTensorInfoMap, attrs: attributes as unknown as tf.NamedAttrMap, backend });
@@ -90,11 +92,19 @@ export function run(name: string, inputs: Record<string, tf.Tensor | undefined>,
     }
   } finally {
     state.kernelDepth--;
+    savesStatistics = asked;
     running = undefined;
   }
   profile?.(outputs);
   return isList ? outputs : outputs[0];
 }
+
+/**
+ * Whether a kernel that is running should give the statistics beside its result that a backward pass needs. Where nothing is recorded the result alone
+ * will do.
+ */
+export const needsStatistics = (): boolean => savesStatistics;
+let savesStatistics = true;
 
 /** The kernel that is running now, for those who watch tensors being made. */
 export const runningKernel = (): string | undefined => running;

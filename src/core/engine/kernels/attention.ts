@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
+import { needsStatistics } from '../../ops/kernel.js';
 import { size, type DreamBackend } from '../dream-backend.js';
 import type { Attributes, Inputs, KernelTable } from './table.js';
 
@@ -14,9 +15,9 @@ function attentionNumbers(q: tf.TensorInfo, keyRows: number, bias: tf.TensorInfo
 
 function forward(backend: DreamBackend, { q, k, v, bias }: Inputs, attributes: Attributes): tf.TensorInfo[] {
   const y = backend.output(q.shape);
-  const logSumExp = backend.output([q.shape[0], attributes.numHeads, q.shape[1]]);
-  run(backend, 'attention', [q, k, v, bias, y, logSumExp], q, attributes);
-  return [y, logSumExp];
+  const statistics = needsStatistics() ? [backend.output([q.shape[0], attributes.numHeads, q.shape[1]])] : [];
+  run(backend, 'attention', [q, k, v, bias, y, ...statistics], q, attributes);
+  return [y, ...statistics];
 }
 
 /** Runs a kernel once, or once for each of several sequences that lie behind each other, on their stretches of every tensor. */
@@ -77,7 +78,10 @@ export const attentionKernels: KernelTable = {
   DreamRopeAttention: (backend, { cos, sin, ...inputs }, attributes) => {
     const q = rotate(backend, { x: inputs.q, cos, sin, y: backend.output(inputs.q.shape) }, attributes.numHeads, false);
     const k = rotate(backend, { x: inputs.k, cos, sin, y: backend.output(inputs.k.shape) }, attributes.numKvHeads, false);
-    return [...forward(backend, { ...inputs, q, k }, attributes), q, k];
+    const made = forward(backend, { ...inputs, q, k }, attributes);
+    if (needsStatistics()) return [...made, q, k];
+    for (const { dataId } of [q, k]) backend.disposeData(dataId);
+    return made;
   },
   DreamRopeAttentionGrad: (backend, { cos, sin, ...inputs }, attributes) => {
     const [dq, dk, dv] = gradient(backend, inputs, attributes);

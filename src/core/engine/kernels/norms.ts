@@ -1,5 +1,10 @@
-import { size } from '../dream-backend.js';
+import type * as tf from '@tensorflow/tfjs';
+import { needsStatistics } from '../../ops/kernel.js';
+import { size, type DreamBackend } from '../dream-backend.js';
 import type { Kernel, KernelTable } from './table.js';
+
+/** Room for a norm's statistics, or none where no backward pass will ask for them. */
+const statistics = (backend: DreamBackend, count: number, shape: number[]): tf.TensorInfo[] => (needsStatistics() ? Array.from({ length: count }, () => backend.output(shape)) : []);
 
 /** Rows and their length. */
 const rowsOf = (shape: readonly number[]): [number, number] => [size(shape.slice(0, -1)), shape[shape.length - 1]];
@@ -20,9 +25,9 @@ export const normKernels: KernelTable = {
   DreamRMSNorm: (backend, { x, weight }, { eps }) => {
     const [rows, dim] = rowsOf(x.shape);
     const y = backend.output(x.shape);
-    const rstd = backend.output([rows]);
-    backend.run('rms_norm', [x, weight, y, rstd].map((tensor) => backend.floats(tensor)), [rows, dim, eps]);
-    return [y, rstd];
+    const made = statistics(backend, 1, [rows]);
+    backend.run('rms_norm', [x, weight, y, ...made].map((tensor) => backend.floats(tensor)), [rows, dim, eps]);
+    return [y, ...made];
   },
   DreamRMSNormGradInput: likeInput('rms_norm_grad_input', ['x', 'weight', 'rstd', 'dy']),
   DreamRMSNormGradWeight: (backend, { x, rstd, dy }) => {
@@ -35,10 +40,9 @@ export const normKernels: KernelTable = {
   DreamLayerNorm: (backend, { x, weight, bias }, { eps }) => {
     const [rows, dim] = rowsOf(x.shape);
     const y = backend.output(x.shape);
-    const mean = backend.output([rows]);
-    const rstd = backend.output([rows]);
-    backend.run('layer_norm', [x, weight, bias, y, mean, rstd].map((tensor) => backend.floats(tensor)), [rows, dim, eps]);
-    return [y, mean, rstd];
+    const made = statistics(backend, 2, [rows]);
+    backend.run('layer_norm', [x, weight, bias, y, ...made].map((tensor) => backend.floats(tensor)), [rows, dim, eps]);
+    return [y, ...made];
   },
   DreamLayerNormGradInput: likeInput('layer_norm_grad_input', ['x', 'weight', 'mean', 'rstd', 'dy']),
   DreamLayerNormGradParams: (backend, { x, mean, rstd, dy }) => {
@@ -51,10 +55,9 @@ export const normKernels: KernelTable = {
 
   DreamGroupNorm: (backend, { x, weight, bias }, { groups, eps, silu }) => {
     const y = backend.output(x.shape);
-    const mean = backend.output([x.shape[0], groups]);
-    const rstd = backend.output([x.shape[0], groups]);
-    backend.run('group_norm', [x, weight, bias, y, mean, rstd].map((tensor) => backend.floats(tensor)), groupNumbers(x.shape, groups, eps, silu));
-    return [y, mean, rstd];
+    const made = statistics(backend, 2, [x.shape[0], groups]);
+    backend.run('group_norm', [x, weight, bias, y, ...made].map((tensor) => backend.floats(tensor)), groupNumbers(x.shape, groups, eps, silu));
+    return [y, ...made];
   },
   DreamGroupNormGradInput: (backend, { x, weight, bias, mean, rstd, dy, soFar }, { groups, silu }) => {
     const dx = backend.output(x.shape);

@@ -179,8 +179,8 @@ static void attention_few(const attention_job *job, int64_t b, int64_t h, float 
   for (int64_t i = 0; i < job->tokens; i++) {
     int64_t row = b * job->tokens + i;
     const float *bias = job->bias ? job->bias + b * job->bias_batch + i * job->bias_row : 0;
-    job->lse[(b * job->heads + h) * job->tokens + i] =
-        attention_row(job->q + row * ldq + h * d, job->k + at, job->v + at, bias, visible_keys(job, i + 1), d, ldk, job->scale, score, job->y + row * ldq + h * d);
+    float lse = attention_row(job->q + row * ldq + h * d, job->k + at, job->v + at, bias, visible_keys(job, i + 1), d, ldk, job->scale, score, job->y + row * ldq + h * d);
+    if (job->lse) job->lse[(b * job->heads + h) * job->tokens + i] = lse;
   }
 }
 
@@ -234,16 +234,17 @@ static void attention_block(void *context, int64_t chunk, int thread) {
     }
   }
   for (int64_t p = 0; p < panels; p++) {
-    float inverse[NR], *lse = job->lse + (b * job->heads + h) * job->tokens + first + p * NR;
+    float inverse[NR];
     int64_t lanes = min64(NR, count - p * NR);
     // No visible key: 0 / 0, as a softmax over nothing gives.
     for (int l = 0; l < NR; l++) inverse[l] = 1.f / sum[p * NR + l];
     attention_unpack(mixed + p * NR * d, lanes, d, inverse, job->y + at + p * NR * ldq, ldq, 0);
-    for (int64_t l = 0; l < lanes; l++) lse[l] = top[p * NR + l] + log_f(sum[p * NR + l]);
+    if (job->lse)
+      for (int64_t l = 0; l < lanes; l++) job->lse[(b * job->heads + h) * job->tokens + first + p * NR + l] = top[p * NR + l] + log_f(sum[p * NR + l]);
   }
 }
 
-// attention: q, k, v, bias?, y, lse; see attention_arguments
+// attention: q, k, v, bias?, y, lse?; see attention_arguments
 static int k_attention(const args *a) {
   attention_job job = attention_arguments(a);
   job.y = FLOATS(4);

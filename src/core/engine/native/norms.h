@@ -34,7 +34,7 @@ static const float *parallel_sums(const args *a, int64_t rows, int64_t width, do
   return total;
 }
 
-// rms_norm: x, weight, y, rstd; rows, dim, eps
+// rms_norm: x, weight, y, rstd?; rows, dim, eps
 static void rms_norm_rows(const args *a, int64_t begin, int64_t end) {
   int64_t d = NUM(1);
   const float *w = FLOATS(1);
@@ -43,7 +43,7 @@ static void rms_norm_rows(const args *a, int64_t begin, int64_t end) {
     float *y = FLOATS(2) + r * d, s = 0;
     SIMD_SUM(s) for (int64_t i = 0; i < d; i++) s += x[i] * x[i];
     float rstd = 1.f / __builtin_sqrtf(s / (float)d + (float)a->n[2]);
-    FLOATS(3)[r] = rstd;
+    if (FLOATS(3)) FLOATS(3)[r] = rstd;
     SIMD for (int64_t i = 0; i < d; i++) y[i] = x[i] * rstd * w[i];
   }
 }
@@ -90,7 +90,7 @@ static int k_rms_norm_grad_weight(const args *a) {
   return 0;
 }
 
-// layer_norm: x, weight, bias, y, mean, rstd; rows, dim, eps
+// layer_norm: x, weight, bias, y, mean?, rstd?; rows, dim, eps
 static void layer_norm_rows(const args *a, int64_t begin, int64_t end) {
   int64_t d = NUM(1);
   const float *w = FLOATS(1), *b = FLOATS(2);
@@ -101,8 +101,8 @@ static void layer_norm_rows(const args *a, int64_t begin, int64_t end) {
     mean /= (float)d;
     SIMD_SUM(var) for (int64_t i = 0; i < d; i++) var += (x[i] - mean) * (x[i] - mean);
     float rstd = 1.f / __builtin_sqrtf(var / (float)d + (float)a->n[2]);
-    FLOATS(4)[r] = mean;
-    FLOATS(5)[r] = rstd;
+    if (FLOATS(4)) FLOATS(4)[r] = mean;
+    if (FLOATS(5)) FLOATS(5)[r] = rstd;
     SIMD for (int64_t i = 0; i < d; i++) y[i] = (x[i] - mean) * rstd * w[i] + b[i];
   }
 }
@@ -242,7 +242,7 @@ static double group_norm_mean(const group_norm_job *job, int64_t image, int64_t 
   return total / (double)(width * job->positions);
 }
 
-// group_norm: x, weight, bias, y, mean, rstd; images, positions, channels, groups, eps, silu
+// group_norm: x, weight, bias, y, mean?, rstd?; images, positions, channels, groups, eps, silu
 static int k_group_norm(const args *a) {
   group_norm_job job = group_norm_sizes(a);
   job.x = FLOATS(0), job.weight = FLOATS(1), job.bias = FLOATS(2), job.y = FLOATS(3);
@@ -253,15 +253,16 @@ static int k_group_norm(const args *a) {
   parallel(chunks, work, group_norm_sum, &job);
   for (int64_t n = 0; n < job.images; n++)
     for (int64_t g = 0; g < job.groups; g++) {
-      mean[n * job.groups + g] = (float)group_norm_mean(&job, n, g, 0, 0);
-      for (int64_t i = g * width; i < (g + 1) * width; i++) group_norm_coefficients(&job, n)[i] = mean[n * job.groups + g];
+      float m = (float)group_norm_mean(&job, n, g, 0, 0);
+      if (mean) mean[n * job.groups + g] = m;
+      for (int64_t i = g * width; i < (g + 1) * width; i++) group_norm_coefficients(&job, n)[i] = m;
     }
   parallel(chunks, work, group_norm_square, &job);
   for (int64_t n = 0; n < job.images; n++)
     for (int64_t g = 0; g < job.groups; g++) {
-      float m = mean[n * job.groups + g], r = (float)(1 / __builtin_sqrt(group_norm_mean(&job, n, g, 0, 0) + a->n[4]));
-      rstd[n * job.groups + g] = r;
       float *scale = group_norm_coefficients(&job, n), *shift = scale + job.channels;
+      float m = width ? scale[g * width] : 0, r = (float)(1 / __builtin_sqrt(group_norm_mean(&job, n, g, 0, 0) + a->n[4]));
+      if (rstd) rstd[n * job.groups + g] = r;
       for (int64_t i = g * width; i < (g + 1) * width; i++) scale[i] = r * job.weight[i], shift[i] = job.bias[i] - m * r * job.weight[i];
     }
   parallel(chunks, work * (job.silu ? 4 : 1), group_norm_apply, &job);
