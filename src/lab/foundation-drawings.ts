@@ -2,13 +2,12 @@ import * as tf from '@tensorflow/tfjs';
 import { toImages, type RgbImage } from '../core/images.js';
 import { deriveSeed } from '../core/random.js';
 import { caption } from '../data/captions.js';
-import { renderScene, sceneAt, type Scene } from '../data/scenes.js';
+import { renderScene, type Scene } from '../data/scenes.js';
 import { nano, nanoClipText } from '../dreamllm/presets.js';
 import type { ClipJudge } from '../eval/nano/clip.js';
 import { defaultTestSet } from '../eval/nano/comprehension.js';
-import type { Drawings } from '../eval/nano/creation.js';
-import { decodeLatents, sample, scheduler, seededNoise, unet, type UNetParams, type VaeParams } from '../models/diffusion/index.js';
-import { previewSampler } from '../train/foundation/unet.js';
+import { evaluationScheduler, testScenes, type Drawings } from '../eval/nano/creation.js';
+import { decodeLatents, sample, seededNoise, unet, type UNetParams, type VaeParams } from '../models/diffusion/index.js';
 import { textConditions } from '../train/regression-targets.js';
 
 export interface TextDrawingOptions {
@@ -38,7 +37,7 @@ export async function drawFromText(
 ): Promise<Drawings> {
   const { split, axis, seed } = defaultTestSet;
   const side = nano.imageSize;
-  const scenes = wanted ?? Array.from({ length: count }, (_, i) => sceneAt(seed, first + i, { split, axis, kinds: { single: 1 } }));
+  const scenes = wanted ?? testScenes(defaultTestSet, count, first);
   const prompts = scenes.map((scene) => caption(scene, 'full'));
   const drawn: RgbImage[] = [];
   const unprompted: RgbImage[] = [];
@@ -66,7 +65,7 @@ export async function drawFromText(
     const noise = seededNoise(seeds, [latentSide, latentSide, nano.vae.latentChannels]);
     const latents = await sample({
       predict: (x, t, c) => unet(params, x, Array<number>(x.shape[0]).fill(t), c, nano.unet),
-      scheduler: scheduler(previewSampler, steps), condition, unconditional, guidanceScale: scale, noise, signal,
+      scheduler: evaluationScheduler(nano.sampler, steps), condition, unconditional, guidanceScale: scale, noise, signal,
     });
     const pictures = decodeLatents(vae, latents, nano.vae);
     const images = await toImages(pictures);

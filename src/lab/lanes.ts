@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import { siblingModule } from '../core/process.js';
-import { placeWorkers, roomHere, type Room } from './placement.js';
+import { nanoMemory, placeWorkers, roomHere, type Room } from './placement.js';
 
 /** How far a task is: steps of a training, for instance. */
 export interface TaskProgress {
@@ -30,13 +30,10 @@ export interface RunOptions extends TaskWatch {
   priority: number;
 }
 
-/** Free memory that counts as room for a task, in GiB. The largest ones take more: see experiments/LOG.md. */
-const laneMemory = 1.5;
-
 const maxLanes = 4;
 
 /** As many lanes as processor and memory carry, four at most: a small model gains more from a second task than from a second thread. */
-export const laneCount = (room: Room = roomHere()): number => placeWorkers('auto', maxLanes, { memoryPerTrial: laneMemory }, room).workers;
+export const laneCount = (room: Room = roomHere()): number => placeWorkers('auto', maxLanes, { memoryPerTrial: nanoMemory }, room).workers;
 
 /**
  * Runs the named tasks of a job in processes of their own, some at once, each with its share of the threads. A process runs one task: its memory is given back,

@@ -15,6 +15,7 @@ import { chapterNames, chapterSource, type ChapterName } from './chapters.js';
 import { codeVersion } from './content-hash.js';
 import { Lanes } from './lanes.js';
 import { guidanceScales, mainTasks, sizesOf, type MainContext } from './main-tasks.js';
+import type { GuidancePoint } from './measure-nano.js';
 import type { Samples } from './samples.js';
 import { StepRunner, type JobProgress, type PlannedStep } from './steps.js';
 import { synergyArmNames, type SynergyArm } from './synergy.js';
@@ -26,7 +27,8 @@ export interface MainResult {
   stages: Record<SynergyArm, Record<StageName, string>>;
   foundation: { autoencoder: Measurement; retrieval: Measurement; unet: Measurement[]; untrained: Measurement[] };
   arms: Record<SynergyArm, { comprehension: Measurement[]; creation: Measurement[] }>;
-  guidance: { scale: number; measurements: Measurement[] }[];
+  /** The joint model's curve. */
+  guidance: GuidancePoint[];
   use: UseResult;
   /** Contact sheets of fixed prompts, under `pictures/`. */
   samples: Samples;
@@ -65,24 +67,23 @@ export interface MainOptions {
 
 /** Steps, the most pressing first, each with the seconds of one core that it took; only their proportions are used. */
 const plan: PlannedStep[] = [
-  { name: 'alignment-creation', title: 'Train stage I, creation', seconds: 240 },
-  { name: 'alignment-comprehension', title: 'Train stage I, comprehension', seconds: 80 },
-  { name: 'data', title: 'Draw pictures of the emoji world', seconds: 4 },
-  { name: 'foundation', title: 'Measure the foundation', seconds: 60 },
-  { name: 'joint i-gpt', title: 'Train stage II, joint', seconds: 110 },
-  { name: 'joint sft', title: 'Train stage III, joint', seconds: 100 },
-  { name: 'creation-only i-gpt', title: 'Train stage II, creation-only', seconds: 100 },
-  { name: 'creation-only sft', title: 'Train stage III, creation-only', seconds: 80 },
-  { name: 'comprehension-only i-gpt', title: 'Train stage II, comprehension-only', seconds: 80 },
-  { name: 'comprehension-only sft', title: 'Train stage III, comprehension-only', seconds: 80 },
-  { name: 'guidance', title: 'Draw with less and more guidance', seconds: 60 },
+  { name: 'alignment-creation', title: 'Train stage I, creation', seconds: 270 },
+  { name: 'alignment-comprehension', title: 'Train stage I, comprehension', seconds: 152 },
+  { name: 'data', title: 'Draw pictures of the emoji world', seconds: 2 },
+  { name: 'foundation', title: 'Measure the foundation', seconds: 135 },
+  { name: 'joint i-gpt', title: 'Train stage II, joint', seconds: 143 },
+  { name: 'joint sft', title: 'Train stage III, joint', seconds: 238 },
+  { name: 'creation-only i-gpt', title: 'Train stage II, creation-only', seconds: 142 },
+  { name: 'creation-only sft', title: 'Train stage III, creation-only', seconds: 255 },
+  { name: 'comprehension-only i-gpt', title: 'Train stage II, comprehension-only', seconds: 128 },
+  { name: 'comprehension-only sft', title: 'Train stage III, comprehension-only', seconds: 229 },
   ...synergyArmNames.flatMap((arm) => [
-    { name: `creation of ${arm}`, title: `Measure how the ${arm} model draws`, seconds: 45 },
-    { name: `comprehension of ${arm}`, title: `Measure how the ${arm} model reads`, seconds: 50 },
+    { name: `creation of ${arm}`, title: `Measure how the ${arm} model draws${arm === 'joint' ? ', also with less and more guidance' : ''}`, seconds: arm === 'joint' ? 135 : 83 },
+    { name: `comprehension of ${arm}`, title: `Measure how the ${arm} model reads`, seconds: 35 },
   ]),
-  { name: 'use', title: 'Use the model: answer, caption, draw, write documents', seconds: 25 },
-  { name: 'samples', title: 'Draw contact sheets of each stage and guidance scale', seconds: 25 },
-  { name: 'notebooks', title: 'Execute the notebooks', seconds: 140 },
+  { name: 'use', title: 'Use the model: answer, caption, draw, write documents', seconds: 21 },
+  { name: 'samples', title: 'Draw contact sheets of each stage and guidance scale', seconds: 24 },
+  { name: 'notebooks', title: 'Execute the notebooks', seconds: 102 },
 ];
 
 /**
@@ -120,22 +121,24 @@ export async function runMainJob(options: MainOptions): Promise<MainResult> {
     const trained = Object.fromEntries(synergyArmNames.map((arm) => [arm, trainArm(arm)])) as Record<SynergyArm, Promise<Record<StageName, string>>>;
     const measured = async (arm: SynergyArm) => {
       const { sft: stage } = await trained[arm];
-      const [comprehension, creation] = await Promise.all([step(`comprehension of ${arm}`, 'comprehension', { stage }), step(`creation of ${arm}`, 'creation', { stage, arm })]);
-      return { comprehension, creation };
+      const scales = arm === 'joint' ? guidanceScales : [];
+      const [comprehension, drawn] = await Promise.all([step(`comprehension of ${arm}`, 'comprehension', { stage }), step(`creation of ${arm}`, 'creation', { stage, arm, scales })]);
+      return { arm: { comprehension, creation: drawn.creation }, guidance: drawn.guidance };
     };
     const shown = async () => {
       const stages = await trained.joint;
-      return Promise.all([step('guidance', 'guidance', { stage: stages.sft }), step('use', 'use', { stage: stages.sft }), step('samples', 'samples', { stages })]);
+      return Promise.all([step('use', 'use', { stage: stages.sft }), step('samples', 'samples', { stages })]);
     };
-    const [, foundationResult, [guidance, use, samples], ...arms] = await Promise.all([
+    const [, foundationResult, [use, samples], ...measurements] = await Promise.all([
       step('data', 'data', undefined), step('foundation', 'foundation', undefined), shown(), ...synergyArmNames.map(measured),
     ]);
 
     const byArm = <Value>(values: readonly Value[]) => Object.fromEntries(synergyArmNames.map((arm, i) => [arm, values[i]])) as Record<SynergyArm, Value>;
     const stages = byArm(await Promise.all(synergyArmNames.map((arm) => trained[arm])));
+    const { joint } = byArm(measurements);
     const write = (): MainResult => {
       const result: MainResult = {
-        seed, stages, foundation: foundationResult, arms: byArm(arms), guidance, use, samples, times: runner.times,
+        seed, stages, foundation: foundationResult, arms: byArm(measurements.map(({ arm }) => arm)), guidance: joint.guidance, use, samples, times: runner.times,
         made: { ...made, lanes: lanes.count, memoryMiB: lanes.memoryMiB, seconds: (performance.now() - begun) / 1000, doneBefore: runner.doneBefore }, ...(smoke ? { smoke } : {}),
       };
       writeTextAtomically(join(out, 'result.json'), JSON.stringify(result));

@@ -11,13 +11,14 @@ import { draw } from '../dreamllm/create.js';
 import { promptText } from '../dreamllm/conversation.js';
 import { writeDocument, type Part } from '../dreamllm/interleaved.js';
 import { nano } from '../dreamllm/presets.js';
+import type { Drawings } from '../eval/nano/creation.js';
 import type { Subject } from '../eval/nano/subject.js';
 import type { Measurement } from '../eval/protocol.js';
 import type { Progress } from '../train/progress.js';
 import { stageNames, type StageName } from '../train/stages.js';
 import type { LaneTasks, LaneTools } from './lanes.js';
 import type { MainResult, UseResult } from './main-job.js';
-import { fullSizes, measureComprehension, measureCreation, measureFoundation, measureGuidanceScale, openNano, sheetRows, smokeSizes } from './measure-nano.js';
+import { fullSizes, measureComprehension, measureCreationAtScales, measureFoundation, openNano, sheetRows, smokeSizes } from './measure-nano.js';
 import { drawSamples } from './samples.js';
 import { stageGraph } from './stage-graph.js';
 import { synergyArms, type SynergyArm } from './synergy.js';
@@ -34,7 +35,7 @@ export interface MainContext {
   smoke: boolean;
 }
 
-/** Guidance scales of the little curve; the paper draws at 7.5 and measures FID at 2. */
+/** Guidance scales of the joint model's little curve; the paper draws at 7.5 and measures FID at 2. */
 export const guidanceScales = [1, 2, 4] as const;
 
 export const sizesOf = ({ smoke }: MainContext) => (smoke ? smokeSizes : fullSizes);
@@ -69,20 +70,12 @@ export const mainTasks = {
   comprehension: (context: MainContext, { stage }: { stage: string }, { signal }: LaneTools): Promise<Measurement[]> =>
     withModel(context, stage, (subject) => measureComprehension(subject, { sizes: sizesOf(context), signal })),
 
-  creation: (context: MainContext, { stage, arm }: { stage: string; arm: SynergyArm }, { signal }: LaneTools): Promise<Measurement[]> =>
+  /** `scales`: guidance scales of a curve, beside the one that creation is reported at. */
+  creation: (context: MainContext, { stage, arm, scales }: { stage: string; arm: SynergyArm; scales: readonly number[] }, { signal }: LaneTools): ReturnType<typeof measureCreationAtScales> =>
     withModel(context, stage, (subject) => {
       const { out, foundation } = context;
-      return measureCreation(subject, { sizes: sizesOf(context), foundation, signal, onDrawings: (drawings) => sheet(out, `${arm}.png`, sheetRows(drawings, 16), 16) });
-    }),
-
-  guidance: (context: MainContext, { stage }: { stage: string }, { signal, report }: LaneTools): Promise<MainResult['guidance']> =>
-    withModel(context, stage, async (subject) => {
-      const results: MainResult['guidance'] = [];
-      for (const [done, scale] of guidanceScales.entries()) {
-        report({ label: 'guidance', done, total: guidanceScales.length });
-        results.push({ scale, measurements: await measureGuidanceScale(subject, scale, { sizes: sizesOf(context), foundation: context.foundation, signal }) });
-      }
-      return results;
+      const onDrawings = (drawings: Drawings) => sheet(out, `${arm}.png`, sheetRows(drawings, 16), 16);
+      return measureCreationAtScales(subject, scales, { sizes: sizesOf(context), foundation, signal, onDrawings });
     }),
 
   use: (context: MainContext, { stage }: { stage: string }, { signal }: LaneTools): Promise<UseResult> =>

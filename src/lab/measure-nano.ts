@@ -12,7 +12,9 @@ import { loadNetwork } from '../eval/extractors.js';
 import { measureReconstruction } from '../eval/nano/autoencoder.js';
 import { measureRetrieval, type ClipJudge } from '../eval/nano/clip.js';
 import { measureCaptioning, measureHallucination, measureMultipleChoice, measureOpenQuestions } from '../eval/nano/comprehension.js';
-import { drawTestSet, measureDistances, measureIdentification, measurePromptLoss, measurePromptScore, type Drawings } from '../eval/nano/creation.js';
+import {
+  drawTestSet, evaluationGuidance, measureDistances, measureIdentification, measurePromptLoss, measurePromptScore, realFeatures, type Drawings,
+} from '../eval/nano/creation.js';
 import { measureDreamTokens } from '../eval/nano/documents.js';
 import type { Subject } from '../eval/nano/subject.js';
 import type { Measurement } from '../eval/protocol.js';
@@ -89,18 +91,47 @@ export async function measureComprehension(subject: Subject, { sizes = fullSizes
   ];
 }
 
-export async function measureCreation(subject: Subject, { sizes = fullSizes, foundation, signal, onDrawings }: MeasureOptions = {}): Promise<Measurement[]> {
-  const drawings = await drawTestSet(subject, { count: sizes.pictures, signal });
-  await onDrawings?.(drawings);
-  return [...(await measureDrawings(drawings, foundation, signal)), await measurePromptLoss(subject, { count: Math.ceil(sizes.pictures / 2), signal })];
+export async function measureCreation(subject: Subject, options: MeasureOptions = {}): Promise<Measurement[]> {
+  const { creation } = await measureCreationAtScales(subject, [], options);
+  return creation;
+}
+
+/** FID, KID, identification and CLIP score of pictures drawn at one guidance scale. */
+export interface GuidancePoint {
+  scale: number;
+  measurements: Measurement[];
+}
+
+/**
+ * Creation at the scale that it is reported at, and a curve of this and other `scales`: the same prompts drawn from the same noise. What no scale changes, the
+ * empty prompt's pictures and the features of the true ones, is computed once. `onDrawings` is told the pictures of the reported scale.
+ */
+export async function measureCreationAtScales(
+  subject: Subject, scales: readonly number[], { sizes = fullSizes, foundation, signal, onDrawings }: MeasureOptions = {},
+): Promise<{ creation: Measurement[]; guidance: GuidancePoint[] }> {
+  const common = { count: sizes.pictures, signal };
+  const reported = await drawTestSet(subject, common);
+  await onDrawings?.(reported);
+  const others = scales.filter((scale) => scale !== evaluationGuidance);
+  const drawings = [reported];
+  for (const guidanceScale of others) drawings.push(await drawTestSet(subject, { ...common, guidanceScale, unprompted: reported.unprompted }));
+  const measured = await measureAllDrawings(drawings, foundation, signal);
+  const guidance = [evaluationGuidance, ...others].map((scale, i) => ({ scale, measurements: measured[i] })).sort((a, b) => a.scale - b.scale);
+  return { creation: [...measured[0], await measurePromptLoss(subject, { count: Math.ceil(sizes.pictures / 2), signal })], guidance };
 }
 
 /** Distances to real pictures, identification and CLIP score of what was drawn. */
 export async function measureDrawings(drawings: Drawings, foundation?: string, signal?: AbortSignal): Promise<Measurement[]> {
-  const distances = await measureDrawingDistances(drawings, signal);
+  const [measured] = await measureAllDrawings([drawings], foundation, signal);
+  return measured;
+}
+
+/** The same of several drawings for the same true pictures. */
+async function measureAllDrawings(all: readonly Drawings[], foundation?: string, signal?: AbortSignal): Promise<Measurement[][]> {
+  const distances = await measureAllDistances(all, signal);
   const judge = nanoClipJudge(foundation);
   try {
-    return [...distances, measureIdentification(drawings), measurePromptScore(drawings, judge)];
+    return all.map((drawings, i) => [...distances[i], measureIdentification(drawings), measurePromptScore(drawings, judge)]);
   } finally {
     judge.dispose();
   }
@@ -108,10 +139,20 @@ export async function measureDrawings(drawings: Drawings, foundation?: string, s
 
 /** Distances alone, of drawings that have no picture of the empty prompt beside them. */
 export async function measureDrawingDistances(drawings: Drawings, signal?: AbortSignal): Promise<Measurement[]> {
+  const [measured] = await measureAllDistances([drawings], signal);
+  return measured;
+}
+
+async function measureAllDistances(all: readonly Drawings[], signal?: AbortSignal): Promise<Measurement[][]> {
   const network = await loadNetwork(extractor);
   try {
-    const { fid, kid, kidOfReal } = await measureDistances(drawings, network, { signal });
-    return [fid, kid, { ...kidOfReal, metric: 'kid of real pictures' }];
+    const real = await realFeatures(all[0], network, { signal });
+    const measured: Measurement[][] = [];
+    for (const drawings of all) {
+      const { fid, kid, kidOfReal } = await measureDistances(drawings, real, network, signal);
+      measured.push([fid, kid, { ...kidOfReal, metric: 'kid of real pictures' }]);
+    }
+    return measured;
   } finally {
     network.dispose();
   }
@@ -127,11 +168,12 @@ export async function measureFoundation({ sizes = fullSizes, foundation = commit
     const drawings = await drawFromText({ unet, vae, judge }, { count: sizes.pictures, signal });
     await onDrawings?.(drawings);
     const untrained = await drawFromText({ unet: untrainedUNet, vae, judge }, { count: sizes.pictures, signal });
+    const [ofTrained, ofUntrained] = await measureAllDrawings([drawings, untrained], foundation, signal);
     return {
       autoencoder: await measureReconstruction({ params: vae, config: nano.vae }, nano.imageSize, { signal }),
       retrieval: measureRetrieval(judge),
-      unet: await measureDrawings(drawings, foundation, signal),
-      untrained: await measureDrawings(untrained, foundation, signal),
+      unet: ofTrained,
+      untrained: ofUntrained,
     };
   } finally {
     tf.dispose([params, untrainedUNet] as unknown as tf.TensorContainer);
@@ -141,10 +183,3 @@ export async function measureFoundation({ sizes = fullSizes, foundation = commit
 
 /** The first pictures of drawings, true ones above what was drawn. */
 export const sheetRows = ({ real, drawn }: Drawings, count: number): RgbImage[] => [...real.slice(0, count), ...drawn.slice(0, count)];
-
-
-/** FID, KID and CLIP score of pictures drawn at one guidance scale: a point of the curve. */
-export async function measureGuidanceScale(subject: Subject, guidanceScale: number, { sizes = fullSizes, foundation, signal }: MeasureOptions = {}): Promise<Measurement[]> {
-  const drawings = await drawTestSet(subject, { count: sizes.pictures, guidanceScale, signal });
-  return measureDrawings(drawings, foundation, signal);
-}

@@ -21,6 +21,12 @@ export interface Placement {
 const gibibyte = 2 ** 30;
 
 /**
+ * Memory of a process that trains or measures a model of nano's size, in GiB. The parts of the main job hold at most 0.85 of them; models of one and a half times
+ * its width and depth, which a sweep has, take more.
+ */
+export const nanoMemory = 1.25;
+
+/**
  * Spreads worker processes over a machine: as many as there are cores, open trials and memory for, or as many as were asked for if memory allows them. Cores are
  * shared out evenly as threads. One worker is always placed: where even that is more than the memory holds, the reason says so.
  */

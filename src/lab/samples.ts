@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { contactSheet, encodePng, type RgbImage } from '../core/images.js';
 import { nano } from '../dreamllm/presets.js';
-import { drawTestSet, type Drawings } from '../eval/nano/creation.js';
+import { drawTestSet, evaluationGuidance, type Drawings } from '../eval/nano/creation.js';
 import { loadFoundation } from '../train/hand-off.js';
 import type { StageName } from '../train/stages.js';
 import { drawFromText } from './foundation-drawings.js';
@@ -27,7 +27,7 @@ const drawingStages = ['alignment-creation', 'i-gpt', 'sft'] as const satisfies 
 /** The paper draws at 7.5 and measures FID at 2; 1 is no guidance. */
 const sheetScales = [1, 2, 4, 7.5];
 const columns = 8;
-const guidanceScale = 2;
+const guidanceScale = evaluationGuidance;
 
 export interface SampleOptions {
   /** Folder of each stage. */
@@ -59,7 +59,7 @@ export async function drawSamples({ stages, foundation, out, steps = 20, candida
     const subject = openNano(stages[name]);
     try {
       const isLast = name === 'sft';
-      const drawings = await drawTestSet(subject, isLast ? { ...options, count: Math.max(columns, candidates) } : options);
+      const drawings = await drawTestSet(subject, isLast ? { ...options, count: Math.max(columns, candidates) } : { ...options, unprompted: false });
       const drawn = { label: `stage ${'I'.repeat(i + 1)}`, images: drawings.drawn.slice(0, columns) };
       rows.push(drawn);
       await sheet(`stage-${name}.png`, [truth, { ...drawn, label: 'drawn' }]);
@@ -70,7 +70,7 @@ export async function drawSamples({ stages, foundation, out, steps = 20, candida
       await sheet('failures.png', [{ label: 'asked for', images: of(drawings.real) }, { label: 'drawn', images: of(drawings.drawn) }]);
       failures = { of: drawings.prompts.length, prompts: worst.map((row) => drawings.prompts[row]), distance: 'mean squared difference of the pixels' };
       for (const scale of sheetScales) {
-        const { drawn: images } = scale === guidanceScale ? { drawn: drawn.images } : await drawTestSet(subject, { ...options, guidanceScale: scale });
+        const { drawn: images } = scale === guidanceScale ? { drawn: drawn.images } : await drawTestSet(subject, { ...options, guidanceScale: scale, unprompted: false });
         scales.push({ label: `scale ${scale}`, images });
       }
     } finally {

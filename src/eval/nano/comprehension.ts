@@ -7,7 +7,8 @@ import { measureCaptions, measureMmbench, measurePope, measureVqa } from '../mea
 import type { MmbenchRow } from '../mmbench.js';
 import type { Measurement, Protocol } from '../protocol.js';
 import { captionTokens } from '../ptb.js';
-import { continueAll, picture, scoreAll, type Subject } from './subject.js';
+import { mean } from '../statistics.js';
+import { continueAll, logProbabilities, picture, type Subject } from './subject.js';
 
 /** What a test set is drawn from; the seed is that of the test, not of the model. */
 export interface TestSet {
@@ -74,7 +75,8 @@ export async function measureMultipleChoice(subject: Subject, { perAbility = 6, 
       const prompt = promptOf(subject, asked[i], blind);
       return Object.entries(options).map(([letter, text]) => ({ row: i, letter, prompt, answer: ` ${text}` }));
     });
-    const scores = await scoreAll(subject, candidates, { signal });
+    // The mean over the tokens, so that a long answer is not unlikely for its length.
+    const scores = (await logProbabilities(subject, candidates, { signal })).map(mean);
     const best = new Map<number, { letter: string; score: number }>();
     candidates.forEach(({ row, letter }, i) => {
       if (!(scores[i] <= (best.get(row)?.score ?? -Infinity))) best.set(row, { letter, score: scores[i] });

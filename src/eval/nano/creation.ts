@@ -28,6 +28,9 @@ const evaluationSampler = ({ numTrainTimesteps, betaSchedule, betaStart, betaEnd
   timestepSpacing: 'leading', stepsOffset: 1, eta: 0, setAlphaToOne: false, limit: { kind: 'none' },
 });
 
+/** What pictures are drawn with to be measured, as the paper has it for its FID. */
+export const evaluationGuidance = 2;
+
 export interface CreationOptions {
   readonly count?: number;
   readonly steps?: number;
@@ -36,8 +39,8 @@ export interface CreationOptions {
   readonly batchSize?: number;
   /** Number of the attempt: each draws the same prompts from other noise. */
   readonly attempt?: number;
-  /** Whether to draw the empty prompt too, from the same noise. Default: yes. */
-  readonly unprompted?: boolean;
+  /** Whether to draw the empty prompt too, from the same noise, or what it gave, which depends on no guidance scale. Default: yes. */
+  readonly unprompted?: boolean | readonly RgbImage[];
   readonly signal?: AbortSignal;
 }
 
@@ -52,9 +55,9 @@ export interface Drawings {
   readonly protocol: Protocol;
 }
 
-/** Single objects of the test set, whose full caption says all but the exact place. */
-export function testScenes({ split, axis, seed }: TestSet, count: number): Scene[] {
-  return Array.from({ length: count }, (_, i) => sceneAt(seed, i, { split, axis, kinds: { single: 1 } }));
+/** Single objects of the test set, from number `first` on; their full captions say all but the exact place. */
+export function testScenes({ split, axis, seed }: TestSet, count: number, first = 0): Scene[] {
+  return Array.from({ length: count }, (_, i) => sceneAt(seed, first + i, { split, axis, kinds: { single: 1 } }));
 }
 
 /** Draws every prompt of the test set once, and the empty prompt as often, from one seed each. */
@@ -74,7 +77,7 @@ export interface Wanted {
 
 /** Draws each wanted picture from a seed of its number. `about` goes into the protocol. */
 export async function drawScenes({ model, tokenizer, modelScale }: Subject, wanted: readonly Wanted[], options: Omit<CreationOptions, 'count'> & { about: Protocol }): Promise<Drawings> {
-  const { steps = 20, guidanceScale = 2, testSet = defaultTestSet, batchSize = 32, attempt = 0, unprompted: withUnprompted = true, about, signal } = options;
+  const { steps = 20, guidanceScale = evaluationGuidance, testSet = defaultTestSet, batchSize = 32, attempt = 0, unprompted: known = true, about, signal } = options;
   const { config } = model;
   const count = wanted.length;
   const scenes = wanted.map(({ scene }) => scene);
@@ -82,7 +85,7 @@ export async function drawScenes({ model, tokenizer, modelScale }: Subject, want
   const sampler = evaluationScheduler(config.sampler, steps);
   const negative = await queryStates(model, tokenizer, ['']);
   const drawn: RgbImage[] = [];
-  const unprompted: RgbImage[] = [];
+  const unprompted: RgbImage[] = typeof known === 'boolean' ? [] : [...known];
   try {
     for (let start = 0; start < count; start += batchSize) {
       const rows = wanted.slice(start, start + batchSize).map(({ prompt, asked = prompt }) => asked);
@@ -92,7 +95,7 @@ export async function drawScenes({ model, tokenizer, modelScale }: Subject, want
       try {
         drawn.push(...(await toPictures(drawFrom(model, states, negative, seeds, { sampler, guidanceScale, signal }))));
         // The empty prompt against itself: guidance would cancel, so one pass a step.
-        if (withUnprompted) unprompted.push(...(await toPictures(drawFrom(model, empty, undefined, seeds, { sampler, guidanceScale: 1, signal }))));
+        if (known === true) unprompted.push(...(await toPictures(drawFrom(model, empty, undefined, seeds, { sampler, guidanceScale: 1, signal }))));
       } finally {
         tf.dispose([states, empty]);
       }
@@ -117,11 +120,25 @@ async function toPictures(pending: Promise<tf.Tensor4D>): Promise<RgbImage[]> {
   return images;
 }
 
-export interface DistanceOptions {
-  /** Other true pictures of the same kind as reference, so that no picture is compared with its own answer alone. */
+/** Features of true pictures: of those behind the prompts, and of others of the same kind, so that no picture is compared with its own answer alone. */
+export interface RealFeatures {
+  readonly prompted: Features;
+  readonly reference: Features;
+}
+
+export interface RealOptions {
+  /** How many other true pictures. */
   readonly referenceCount?: number;
   readonly testSet?: TestSet;
   readonly signal?: AbortSignal;
+}
+
+/** What distances of drawings compare with; the same for all drawings of the same prompts. */
+export async function realFeatures({ real }: Pick<Drawings, 'real'>, network: Network, { referenceCount = 384, testSet = defaultTestSet, signal }: RealOptions = {}): Promise<RealFeatures> {
+  const side = real[0].width;
+  // Scenes behind the prompted ones: the same list, later numbers.
+  const others = testScenes(testSet, referenceCount, real.length).map((scene) => ({ width: side, height: side, data: renderScene(scene, side) }));
+  return { reference: await pictureFeatures(others, network, 'real pictures', signal), prompted: await pictureFeatures(real, network, 'true pictures', signal) };
 }
 
 export interface Distances {
@@ -132,17 +149,12 @@ export interface Distances {
 }
 
 /** Fréchet and kernel distance of drawn to real pictures. The network has nothing to do with the model's training. */
-export async function measureDistances({ drawn, real, protocol }: Drawings, network: Network, { referenceCount = 384, testSet = defaultTestSet, signal }: DistanceOptions = {}): Promise<Distances> {
-  const side = drawn[0].width;
-  // Scenes behind the prompted ones: the same list, later numbers.
-  const others = Array.from({ length: referenceCount }, (_, i) => sceneAt(testSet.seed, real.length + i, { split: testSet.split, axis: testSet.axis, kinds: { single: 1 } }));
-  const reference = await pictureFeatures(others.map((scene) => ({ width: side, height: side, data: renderScene(scene, side) })), network, 'real pictures', signal);
-  const made: Features = await pictureFeatures(drawn, network, 'drawn pictures', signal);
-  const true_: Features = await pictureFeatures(real, network, 'true pictures', signal);
+export async function measureDistances({ drawn, protocol }: Drawings, { reference, prompted }: RealFeatures, network: Network, signal?: AbortSignal): Promise<Distances> {
+  const made = await pictureFeatures(drawn, network, 'drawn pictures', signal);
   return {
     fid: await measureFid(reference, made, { protocol, allowFew: true, infinity: false }),
     kid: measureKid(reference, made, { protocol }),
-    kidOfReal: measureKid(reference, true_, { protocol: { ...protocol, sampler: 'none: real pictures', steps: null, guidanceScale: null, modelScale: null } }),
+    kidOfReal: measureKid(reference, prompted, { protocol: { ...protocol, sampler: 'none: real pictures', steps: null, guidanceScale: null, modelScale: null } }),
   };
 }
 

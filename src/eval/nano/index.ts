@@ -7,6 +7,5 @@ export * from './documents.js';
 export * from './few-shot.js';
 export * from './in-context.js';
 export * from './language.js';
-export * from './likelihood.js';
 export * from './queries.js';
 export * from './subject.js';

@@ -1,12 +1,11 @@
 import { random } from '../../core/random.js';
 import { concepts } from '../../data/emoji.js';
 import { definition, textAt } from '../../data/text.js';
-import { languageTasks, scoreLanguageTask, type LanguageTask, type Row } from '../language.js';
+import { languageTasks, scoreLanguageTask, type LanguageTask, type LogLikelihood, type Row } from '../language.js';
 import { measurement, type Measurement } from '../protocol.js';
 import { estimate } from '../statistics.js';
 import { defaultTestSet, type CountOptions } from './comprehension.js';
-import { logLikelihoodOf } from './likelihood.js';
-import type { Subject } from './subject.js';
+import { logProbabilities, type Subject } from './subject.js';
 
 /** What is a thing? Its definition among those of three other things, scored as HellaSwag's endings are. */
 const definitions: LanguageTask = { ...languageTasks.hellaswag, name: 'definitions', prompt: 'a name and "is"; endings by log-likelihood a character' };
@@ -29,10 +28,9 @@ export function definitionQuestions(count: number, seed: number): Row[] {
 
 /** What a model knows of language without pictures: definitions by choice, and the mean log-likelihood a token of held-out English texts. */
 export async function measureLanguage(subject: Subject, { count = 100, testSet = defaultTestSet, signal }: CountOptions = {}): Promise<Measurement[]> {
-  const likelihood = logLikelihoodOf(subject);
-  const score = (prompt: string, continuation: string) => {
-    signal?.throwIfAborted();
-    return likelihood(prompt, continuation);
+  const score: LogLikelihood = async (prompt, answer) => {
+    const [tokens] = await logProbabilities(subject, [{ prompt, answer }], { end: false, signal });
+    return tokens.reduce((a, b) => a + b);
   };
   const common = { testSeed: testSet.seed, modelScale: subject.modelScale };
   const chosen = await scoreLanguageTask(definitions, definitionQuestions(count, testSet.seed), score, { ...common, split: 'concepts of the training texts' });

@@ -14,7 +14,7 @@ import { conversation } from '../../dreamllm/conversation.js';
 import { interleaved } from '../../dreamllm/layout.js';
 import { dreamSpec, residentModel, type DreamParams } from '../../dreamllm/model.js';
 import { micro } from '../../dreamllm/presets.js';
-import { promptSequence } from '../../dreamllm/prompt.js';
+import { embedPrompts, promptSequence, type Prompt } from '../../dreamllm/prompt.js';
 import { declaredTokens } from '../../dreamllm/special-tokens.js';
 import { clipSpec, type ClipConfig } from '../../models/clip/index.js';
 import { column, ProtocolMismatch } from '../protocol.js';
@@ -26,9 +26,8 @@ import { drawDocuments, pagesWith } from './document-pictures.js';
 import { measureDreamTokens, placesOf } from './documents.js';
 import { fewShotPrompt, measureFewShot } from './few-shot.js';
 import { drawInContext, measureInContext } from './in-context.js';
-import { logLikelihoodOf } from './likelihood.js';
 import { measureConditionRank, measureQueryAblation, measureQueryMaps } from './queries.js';
-import { continueAll, picture, scoreAll, type Subject } from './subject.js';
+import { continueAll, logProbabilities, picture, type Candidate, type Subject } from './subject.js';
 
 /** The test preset with the nano vocabulary and room for its texts. */
 const config: DreamConfig = {
@@ -67,25 +66,39 @@ describe('continuing many prompts', () => {
   });
 });
 
-describe('the score of an answer', () => {
-  test('is its log-likelihood with the end, a token', async () => {
-    const score = logLikelihoodOf(subject);
-    const candidates = [' b', ' b c d', ' e'].map((answer) => ({ prompt: 'a', answer }));
-    const scores = await leaksNothing(() => scoreAll(subject, candidates, { batchSize: 2 }));
-    for (const [i, { answer }] of candidates.entries()) {
-      const tokens = tokenizer.encode(answer).length + 1;
-      assert.ok(Math.abs(scores[i] - (await score('a', `${answer}</s>`)) / tokens) < 1e-4);
+describe('the log-probabilities of an answer', () => {
+  /** Of its tokens, and of `</s>` with `end`, from one pass over prompt and answer without a cache. */
+  const inOnePass = async ({ prompt, answer }: Candidate, end: boolean): Promise<number[]> => {
+    const { model } = subject;
+    const sequence = promptSequence(prompt, tokenizer, config);
+    const ids = [...tokenizer.encode(answer), ...(end ? [config.tokens.eos] : [])];
+    const { embeds } = embedPrompts(model, [{ ...sequence, tokenIds: [...sequence.tokenIds, ...ids], labels: [...sequence.labels, ...ids] }]);
+    const states = await model.language.forward(embeds, {});
+    const logs = tf.tidy(() => tf.logSoftmax(model.language.head(states.squeeze<tf.Tensor2D>([0]))).arraySync() as number[][]);
+    tf.dispose([embeds, states]);
+    return ids.map((id, k) => logs[sequence.tokenIds.length + k - 1][id]);
+  };
+
+  test('are those of one pass over prompt and answer, whatever shares a prompt or a batch', async () => {
+    const shown: Prompt = ['what is this? ', picture('scene:single:white/twemoji/rocket@1,1,30', 32), ' it is'];
+    const prompts = ['a', shown, 'one two three four five six', shown, 'a'];
+    const candidates = prompts.flatMap((prompt, i) => [' b', ' b c d', ` e${' f'.repeat(i)}`].map((answer) => ({ prompt, answer })));
+    for (const end of [true, false]) {
+      const expected: number[][] = [];
+      for (const candidate of candidates) expected.push(await inOnePass(candidate, end));
+      for (const batchSize of [1, 2, 16]) {
+        const found = await leaksNothing(() => logProbabilities(subject, candidates, { end, batchSize }));
+        found.forEach((values, i) => {
+          assert.equal(values.length, expected[i].length);
+          values.forEach((value, k) => assert.ok(Math.abs(value - expected[i][k]) < 1e-4, `candidate ${i}, token ${k}: ${value}, expected ${expected[i][k]}`));
+        });
+      }
     }
   });
-});
 
-describe('the log-likelihood of a continuation', () => {
-  test('is the sum over its tokens', async () => {
-    const score = logLikelihoodOf(subject);
-    const [two, joined, more] = await leaksNothing(async () => [await score('a', ' b c'), await score('a', ' b'), await score('a b', ' c')]);
-    assert.ok(Math.abs(two - joined - more) < 1e-4);
-    assert.ok(two < 0);
-    await assert.rejects(score('a', ''), /at least one token/);
+  test('exist for at least one token, and as many as fit', async () => {
+    await assert.rejects(logProbabilities(subject, [{ prompt: 'a', answer: '' }]), /at least one token/);
+    await assert.rejects(logProbabilities(subject, [{ prompt: 'a', answer: ' b'.repeat(400) }]), /the model has 320/);
   });
 });
 

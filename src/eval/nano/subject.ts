@@ -7,7 +7,7 @@ import { untrainedTokens, without } from '../../dreamllm/comprehend.js';
 import { ignored } from '../../dreamllm/layout.js';
 import type { DreamModel } from '../../dreamllm/model.js';
 import { embedPrompts, promptSequence, type Prompt } from '../../dreamllm/prompt.js';
-import { decoderOf, greedy } from '../../models/llama/index.js';
+import { decoderOf, greedy, KvCache } from '../../models/llama/index.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
 
 /** A model under evaluation. */
@@ -69,33 +69,74 @@ export interface Candidate {
 }
 
 /**
- * Mean log-probability of the tokens of each answer and of the `</s>` behind it, given its prompt, in one pass over each. The mean, so that a long answer is
- * not unlikely for its length.
+ * Log-probabilities of the tokens of each answer, given its prompt, and of the `</s>` behind it unless `end` is false. Candidates with the same prompt share
+ * one pass over it. `batchSize` counts prompts; the numbers do not depend on it beyond rounding. Throws where prompt and answer exceed the model's positions.
  */
-export async function scoreAll({ model, tokenizer }: Subject, candidates: readonly Candidate[], { batchSize = 64, signal }: Pick<ContinueOptions, 'batchSize' | 'signal'> = {}): Promise<number[]> {
+export async function logProbabilities(
+  { model, tokenizer }: Subject, candidates: readonly Candidate[], { end = true, batchSize = 16, signal }: { end?: boolean; batchSize?: number; signal?: AbortSignal } = {},
+): Promise<number[][]> {
   const { config, language } = model;
-  const laidOut = candidates.map(({ prompt, answer }) => {
-    const sequence = promptSequence(prompt, tokenizer, config);
-    const answerIds = [...tokenizer.encode(answer), config.tokens.eos];
-    const tokenIds = [...sequence.tokenIds, ...answerIds];
-    if (tokenIds.length > config.language.maxPositions) throw new Error(`Prompt and answer take ${tokenIds.length} positions; the model has ${config.language.maxPositions}. Shorten "${answer}".`);
-    return { sequence: { ...sequence, tokenIds, labels: [...sequence.labels, ...answerIds] }, begin: sequence.tokenIds.length, tokenIds };
+  const limit = config.language.maxPositions;
+  const byPrompt = new Map<Prompt, number[]>();
+  for (const [i, { prompt }] of candidates.entries()) {
+    const rows = byPrompt.get(prompt);
+    if (rows) rows.push(i);
+    else byPrompt.set(prompt, [i]);
+  }
+  const asked = [...byPrompt].map(([prompt, rows]) => ({ sequence: promptSequence(prompt, tokenizer, config), rows }));
+  const answers = candidates.map(({ answer }) => {
+    const ids = tokenizer.encode(answer);
+    if (ids.length === 0) throw new Error(`An answer needs at least one token, found "${answer}".`);
+    return end ? [...ids, config.tokens.eos] : ids;
   });
-  const scores = new Array<number>(candidates.length);
-  for (const rows of bySimilarLength(laidOut, batchSize)) {
+  for (const { sequence, rows } of asked) {
+    const longest = rows.reduce((a, b) => (answers[b].length > answers[a].length ? b : a));
+    const length = sequence.tokenIds.length + answers[longest].length;
+    if (length > limit) throw new Error(`Prompt and answer take ${length} positions; the model has ${limit}. Shorten "${candidates[longest].answer}".`);
+  }
+
+  const scores = answers.map(() => [] as number[]);
+  for (const batch of bySimilarLength(asked.map(({ sequence }) => sequence), batchSize)) {
     signal?.throwIfAborted();
-    const { embeds } = embedPrompts(model, rows.map((row) => laidOut[row].sequence));
-    const states = await language.forward(embeds, {});
-    const [, tokens, dim] = states.shape;
-    const targets = rows.flatMap((row, i) => laidOut[row].tokenIds.slice(laidOut[row].begin).map((id, k) => ({ row, id, position: i * tokens + laidOut[row].begin + k - 1 })));
-    const losses = tf.tidy(() => {
-      const chosen = embedding(states.reshape([rows.length * tokens, dim]), tf.tensor1d(targets.map(({ position }) => position), 'int32')) as tf.Tensor2D;
-      return crossEntropy(language.head(chosen), tf.tensor1d(targets.map(({ id }) => id), 'int32'));
-    });
-    const values = await losses.data();
-    tf.dispose([embeds, states, losses]);
-    for (const row of rows) scores[row] = 0;
-    targets.forEach(({ row }, i) => (scores[row] -= values[i] / (laidOut[row].tokenIds.length - laidOut[row].begin)));
+    const group = batch.flatMap((number, prompt) => asked[number].rows.map((row) => ({ row, prompt, begin: asked[number].sequence.tokenIds.length })));
+    const cache = new KvCache();
+    const { embeds } = embedPrompts(model, batch.map((number) => asked[number].sequence));
+    try {
+      // Padding is on the right, so no token sees it here, and the mask hides it from the answers.
+      const states = await language.forward(embeds, { cache });
+      const padded = states.shape[1];
+      await score(states, group.map(({ row, prompt, begin }) => ({ row, id: answers[row][0], position: prompt * padded + begin - 1 })));
+
+      const tokens = Math.max(...group.map(({ row }) => answers[row].length)) - 1;
+      if (tokens === 0) continue;
+      cache.reorder(group.map(({ prompt }) => prompt));
+      const ids = group.map(({ row }) => Array.from({ length: tokens }, (_, k) => answers[row][k] ?? config.tokens.pad));
+      const mask = tf.tensor2d(group.map(({ begin }) => Array.from({ length: padded + tokens }, (_, k) => Number(k < begin || k >= padded))), undefined, 'int32');
+      const read = tf.tidy(() => language.embed(tf.tensor2d(ids, undefined, 'int32')));
+      try {
+        const positions = group.map(({ begin }) => ids[0].map((_, k) => begin + k));
+        const behind = await language.forward(read, { cache, mask, positions });
+        await score(behind, group.flatMap(({ row }, i) => answers[row].slice(1).map((id, k) => ({ row, id, position: i * tokens + k }))));
+      } finally {
+        tf.dispose([read, mask]);
+      }
+    } finally {
+      cache.dispose();
+      embeds.dispose();
+    }
   }
   return scores;
+
+  /** Adds the log-probability of each target at its row of the flattened states, which it disposes. */
+  async function score(states: tf.Tensor3D, targets: readonly { row: number; id: number; position: number }[]): Promise<void> {
+    const losses = tf.tidy(() => {
+      const [batch, tokens, dim] = states.shape;
+      const chosen = embedding(states.reshape([batch * tokens, dim]), tf.tensor1d(targets.map(({ position }) => position), 'int32')) as tf.Tensor2D;
+      return crossEntropy(language.head(chosen), tf.tensor1d(targets.map(({ id }) => id), 'int32'));
+    });
+    states.dispose();
+    const values = await losses.data();
+    losses.dispose();
+    targets.forEach(({ row }, i) => scores[row].push(-values[i]));
+  }
 }

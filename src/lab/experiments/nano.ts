@@ -12,6 +12,7 @@ import { codeVersion } from '../content-hash.js';
 import { readJson } from '../files.js';
 import { scaledFoundation, scaledLanguage, type LanguageScale, type ScaledFoundation } from '../language-scale.js';
 import { fullSizes, openNano, type MeasureOptions, type Sizes } from '../measure-nano.js';
+import { nanoMemory } from '../placement.js';
 import { stageGraph } from '../stage-graph.js';
 import type { Config, Measure, Sweep, TrialContext } from '../sweep.js';
 
@@ -87,7 +88,7 @@ export function nanoSweep<C extends Config>(experiment: NanoExperiment<C>, optio
   return {
     ...declared,
     seeds,
-    memoryPerTrial: 2.5, // the largest resident size seen in a main job, which trains and measures the same
+    memoryPerTrial: nanoMemory,
     identity: () => (origin ??= { foundation: foundationHash(foundation), code: codeVersion(), ...(steps === undefined ? {} : { steps }) }),
     recipe: (config) => recipe(config),
     async train(config, seed, context) {

@@ -59,7 +59,7 @@ export const embedTokens = (p: LlamaParams, ids: tf.Tensor2D): tf.Tensor3D => em
 export function llamaStates(p: LlamaParams, embeds: tf.Tensor3D, config: LlamaConfig, options: LlamaOptions = {}): tf.Tensor3D {
   return tf.tidy(() => {
     const context = layerContext(embeds, config, options);
-    const last = p.model.layers.reduce((hidden, layer, i) => llamaLayer(layer, hidden, i, context), embeds);
+    const last = p.model.layers.reduce((hidden, layer, i) => tf.tidy(() => llamaLayer(layer, hidden, i, context)), embeds);
     options.cache?.advance(embeds.shape[1]);
     return rmsNorm(p.model.norm, last, config.normEps);
   });
@@ -70,7 +70,7 @@ export function llamaHiddenStates(p: LlamaParams, embeds: tf.Tensor3D, config: L
   return tf.tidy(() => {
     const context = layerContext(embeds, config, options);
     const states: tf.Tensor3D[] = [embeds.clone()];
-    p.model.layers.forEach((layer, i) => states.push(llamaLayer(layer, states[i], i, context)));
+    p.model.layers.forEach((layer, i) => states.push(tf.tidy(() => llamaLayer(layer, states[i], i, context))));
     options.cache?.advance(embeds.shape[1]);
     states.push(rmsNorm(p.model.norm, states.pop()!, config.normEps));
     return states;
