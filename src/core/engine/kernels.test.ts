@@ -231,6 +231,70 @@ function checkGroupNorm(engine: Engine, images: number, positions: number, group
   close(db, columns((i) => d[i]), `group_norm dbias ${what}`, 1e-5);
 }
 
+const none = new Float32Array(0);
+const noIds = new Int32Array(0);
+const noBytes = new Uint8Array(0);
+const three = Float32Array.of(1, 2, 3);
+const six = Float32Array.of(1, 2, 3, 4, 5, 6);
+
+/** Every kernel with an axis of size 0, and what stands in its outputs: nothing, or the value of an empty sum. */
+const emptyCalls: Record<Exclude<KernelName, 'peak'>, [tensors: Argument[], numbers: number[], outputs: number[][]][]> = {
+  gemm: [
+    [[none, six, out(0), null, null], [1, 0, 0, 0, 0, 2, 3, 3, 2, 2, 0, 0, 0], [[]]],
+    [[none, none, out(2), Float32Array.of(7, 8), null], [1, 0, 0, 0, 1, 2, 0, 1, 2, 2, 0, 0, 0], [[7, 8]]],
+    [[none, six, out(0), null, null], [0, 0, 0, 0, 2, 2, 3, 3, 2, 2, 0, 0, 0], [[]]],
+  ],
+  conv: [[[none, six, out(0), null, null], [0, 4, 4, 2, 4, 4, 3, 1, 1, 1, 0, 0], [[]]]],
+  conv_grad_filter: [[[none, none, out(6)], [0, 4, 4, 2, 4, 4, 3, 1, 1, 1, 0, 0], [[0, 0, 0, 0, 0, 0]]]],
+  conv_grad_input: [[[none, six, out(0), null], [0, 4, 4, 2, 4, 4, 3, 1, 1, 1, 0, 0], [[]]]],
+  attention: [
+    [[none, none, none, null, out(0), out(0)], [0, 3, 3, 1, 1, 2, 0, 1, 0, 0, 3], [[], []]],
+    [[none, six, six, null, out(0), out(0)], [1, 0, 3, 1, 1, 2, 0, 1, 0, 0, 3], [[], []]],
+    [[three, none, none, null, out(3), out(1)], [1, 1, 0, 1, 1, 3, 0, 1, 0, 0, 0], [[NaN, NaN, NaN], [-Infinity]]],
+  ],
+  attention_grad: [
+    [[none, six, six, null, none, none, none, out(0), out(6), out(6), none], [1, 0, 3, 1, 1, 2, 0, 1, 0, 0, 3], [[], [0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]],
+    [[three, none, none, null, three, Float32Array.of(0), three, out(3), out(0), out(0), new Float32Array(1)], [1, 1, 0, 1, 1, 3, 0, 1, 0, 0, 0], [[0, 0, 0], [], []]],
+  ],
+  rope: [[[none, none, none, out(0)], [2, 0, 1, 4, 0, 0], [[]]]],
+  rms_norm: [[[none, three, out(0), out(0)], [0, 3, 1e-5], [[], []]]],
+  rms_norm_grad_input: [[[none, three, none, none, out(0), null], [0, 3], [[]]]],
+  rms_norm_grad_weight: [[[none, none, none, out(3)], [0, 3], [[0, 0, 0]]]],
+  layer_norm: [[[none, three, three, out(0), out(0), out(0)], [0, 3, 1e-5], [[], [], []]]],
+  layer_norm_grad_input: [[[none, three, none, none, none, out(0), null], [0, 3], [[]]]],
+  layer_norm_grad_params: [[[none, none, none, none, out(3), out(3)], [0, 3], [[0, 0, 0], [0, 0, 0]]]],
+  group_norm: [[[none, three, three, out(0), out(0), out(0)], [0, 4, 3, 1, 1e-5, 1], [[], [], []]]],
+  group_norm_grad_input: [[[none, three, three, none, none, none, out(0), null], [0, 4, 3, 1, 0, 1], [[]]]],
+  group_norm_grad_params: [[[none, three, three, none, none, none, out(3), out(3)], [0, 4, 3, 1, 0, 1], [[0, 0, 0], [0, 0, 0]]]],
+  unary: [[[none, out(0)], [0, 0, 0, 0], [[]]]],
+  binary: [[[none, none, out(0)], [0, 0, 1, 0, 1, 1], [[]]], [[none, three, out(0)], [0, 2, 2, 0, 3, 3, 1, 0, 1], [[]]]],
+  activation: [[[none, out(0)], [0, 1], [[]]]],
+  activation_grad: [[[none, none, out(0)], [0, 1], [[]]]],
+  gated: [[[none, none, out(0)], [0, 3, 3, 0, 0, 0], [[]]]],
+  gated_grad: [[[none, none, none, out(0), out(0)], [0, 3, 3, 0, 0, 0], [[], []]]],
+  select: [[[noBytes, none, none, out(0)], [0], [[]]]],
+  sum: [[[none, out(3)], [3, 0, 1, 1], [[0, 0, 0]]], [[none, out(3)], [1, 0, 3, 1], [[0, 0, 0]]], [[none, out(0)], [0, 3, 1, 1], [[]]]],
+  sum_of_squares: [[[none, out(1)], [0], [[0]]]],
+  max: [[[none, out(0)], [0, 3, 1], [[]]]],
+  softmax: [[[none, out(0)], [0, 3], [[]]]],
+  copy: [[[none, out(0)], [0, 2, 0, 3, 3, 1, 3, 1, 0, 0], [[]]]],
+  fill: [[[out(0)], [0, 1], [[]]]],
+  gather: [[[six, noIds, out(0)], [0, 3, 2], [[]]]],
+  scatter_add: [[[none, noIds, out(6)], [0, 3, 2], [[0, 0, 0, 0, 0, 0]]]],
+  upsample: [[[none, out(0)], [0, 2, 2, 3, 4, 4], [[]]]],
+  upsample_grad: [[[none, out(0)], [0, 2, 2, 3, 4, 4], [[]]], [[none, out(3)], [1, 1, 1, 3, 0, 0], [[0, 0, 0]]]],
+  pool: [[[none, out(0)], [0, 2, 2, 3, 2, 2, 1, 1, 1, 1, 0, 0, 1], [[]]]],
+  resize_bilinear: [[[none, out(0)], [0, 2, 2, 3, 4, 4, 0.5, 0.5, 0], [[]]]],
+  argmax: [[[none, out(0)], [0, 3], [[]]]],
+  cross_entropy: [[[none, noIds, out(0), out(0)], [0, 3], [[], []]]],
+  cross_entropy_grad: [[[none, noIds, none, none, out(0)], [0, 3], [[]]]],
+  adamw: [[[out(0), none, out(0), out(0)], [0, 0.1, 0.9, 0.99, 1e-8, 1, 0.1, 0.01, 1], [[], [], []]]],
+  packed_product: [[[none, noBytes, none, out(0), null], [0, 0, 32, 2, 0], [[]]], [[none, noBytes, none, out(0), null], [1, 0, 0, 0, 0], [[]]]],
+  packed_rows: [[[noBytes, none, noIds, out(0)], [0, 4, 32, 2], [[]]]],
+  pack: [[[none, noBytes, out(0)], [0, 32, 2], [[]]]],
+  decode_layer: [[[none, three, none, none, none, none, three, none, none, none, none, none, out(0), out(0), null, out(0)], [0, 3, 1, 1, 2, 4, 0, 1, 1e-5, 1, 0, 0], [[], [], []]]],
+};
+
 const awkward = [0, -0, 1e-30, -1e-30, 0.3, -0.9, 0.95, 3, -7, 20, -50, 88.5, -88, 100, -200, 1e30, Infinity, -Infinity, NaN];
 
 for (const { name, load } of testEngines()) {
@@ -245,6 +309,14 @@ for (const { name, load } of testEngines()) {
       for (let i = 0; i < 60; i++) checkGemm(engine, size(), size(), size(), stream.choice([1, 1, 2, 9]));
       for (const [m, n, k] of [[1, 1, 1], [0, 3, 2], [3, 0, 2], [3, 2, 0], [1, 700, 130], [5, 33, 300], [150, 40, 600], [40, 600, 70]]) checkGemm(engine, m, n, k, 1);
     });
+
+    for (const [kernel, calls] of Object.entries(emptyCalls)) {
+      test(`take an axis of size 0: ${kernel}`, () => {
+        for (const [tensors, numbers, expected] of calls) {
+          assert.deepEqual(call(engine, kernel as KernelName, tensors, numbers).map((values) => [...values]), expected, JSON.stringify(numbers));
+        }
+      });
+    }
 
     test('multiply rows of a larger matrix', () => {
       const [a, b] = [normals(20 * 30), normals(8 * 40)];

@@ -157,7 +157,7 @@ static float attention_row(const float *q, const float *k, const float *v, const
   }
   float peak = row_max(score, count, -INFINITY_F), shift = peak == -INFINITY_F ? 0.f : peak, total = 0;
   SIMD_SUM(total) for (int64_t j = 0; j < count; j++) {
-    float e = exp_f(score[j] - shift);
+    float e = exp_below_88(score[j] - shift);
     score[j] = e;
     total += e;
   }
@@ -225,7 +225,7 @@ static void attention_block(void *context, int64_t chunk, int thread) {
         }
       for (int64_t j = 0; j < seen; j++) {
         SIMD for (int l = 0; l < NR; l++) {
-          float e = exp_f(s[j * NR + l] - shift[l]);
+          float e = exp_below_88(s[j * NR + l] - shift[l]);
           s[j * NR + l] = e;
           total[l] += e;
         }
@@ -309,7 +309,7 @@ static void attention_grad_head(void *context, int64_t chunk, int thread) {
         for (int64_t j = 0; j < seen; j += MR) attention_tile(MR, NV, d, values + j * d, 1, MR, dys, NR, t + j * NR, NR, 0);
         for (int64_t j = 0; j < seen; j++) {
           SIMD for (int l = 0; l < NR; l++) {
-            float p = exp_f(s[j * NR + l] - lse[l]);
+            float p = exp_below_88(s[j * NR + l] - lse[l]);
             s[j * NR + l] = p;
             t[j * NR + l] = p * (t[j * NR + l] - delta[l]);
           }

@@ -35,6 +35,22 @@ static inline float exp_f(float x) {
   return x != x ? x : y;
 }
 
+// The same for x below 88, where one factor holds 2^n: for exponents of a softmax, which are at most about 0.
+static inline float exp_below_88(float x) {
+  float z = x * 1.44269504f + 12582912.f, n = z - 12582912.f;
+  float r = x - n * 0.693145751953125f;
+  r -= n * 1.42860677e-6f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.f;
+  float y = p * as_float((int32_t)(((uint32_t)as_int(z) - 0x4B400000u + 127u) << 23));
+  return x < -87.3365402f ? 0.f : y;
+}
+
 // Natural logarithm; -infinity at 0, NaN below. Denormals are scaled up first.
 static inline float log_f(float x) {
   int tiny = x < 1.17549435e-38f;
