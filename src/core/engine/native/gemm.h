@@ -70,10 +70,21 @@ static inline __attribute__((always_inline)) void pack_dense(const float *base, 
   }
 }
 
+// Rows of k are read this many at a time for all panels of a block: lines and pages are then still near when the next panel wants its part of them.
+#define PACK_ROWS 16
+
+// Columns [0, count) of rows of k, as panels of `width`, `panel` floats apart.
+static inline __attribute__((always_inline)) void pack_copied_panels(const float *src, int64_t ld, int count, int width, int kc, float *out, int64_t panel) {
+  for (int q = 0; q < kc; q += PACK_ROWS)
+    for (int i = 0; i < count; i += width)
+      pack_copied(src + q * ld + i, ld, (int)min64(width, count - i), width, (int)min64(PACK_ROWS, kc - q), out + i / width * panel + (int64_t)q * width);
+}
+
 static void pack_a_block(const gemm *g, int64_t first, int count, int64_t k0, int kc, float *out) {
   if (g->pack_a) g->pack_a(g, first, count, k0, kc, out);
+  else if (g->ta) pack_copied_panels(g->a + k0 * g->lda + first, g->lda, count, MR, kc, out, (int64_t)MR * kc);
   else
-    for (int i = 0; i < count; i += MR) pack_dense(g->a, g->lda, !g->ta, first + i, (int)min64(MR, count - i), MR, k0, kc, out + (int64_t)i * kc);
+    for (int i = 0; i < count; i += MR) pack_dense(g->a, g->lda, 1, first + i, (int)min64(MR, count - i), MR, k0, kc, out + (int64_t)i * kc);
 }
 
 static void pack_b_panel(const gemm *g, int64_t first, int count, int64_t k0, int kc, float *out) {
@@ -252,14 +263,20 @@ typedef struct {
   int64_t batch_a, batch_b, batch_c;
 } gemm_job;
 
+// A few panels of one block of k.
+#define PACK_PANELS 4
 static void gemm_pack_chunk(void *context, int64_t chunk, int thread) {
   const gemm_job *job = context;
+  const gemm *g = job->g;
   (void)thread;
-  int64_t jj = chunk * NR;
-  for (int64_t k0 = 0; k0 < job->ks; k0 += KC) {
-    int kc = (int)min64(KC, job->ks - k0);
-    pack_b_panel(job->g, job->j + jj, (int)min64(NR, job->nc - jj), job->k0 + k0, kc, job->packed + jj * job->ks + k0 * NR);
+  int64_t groups = ceil_div(job->nc, PACK_PANELS * NR), first = chunk % groups * PACK_PANELS * NR, k0 = chunk / groups * KC;
+  int kc = (int)min64(KC, job->ks - k0), count = (int)min64(PACK_PANELS * NR, job->nc - first);
+  float *out = job->packed + first * job->ks + k0 * NR;
+  if (!g->pack_b && !g->tb) {
+    pack_copied_panels(g->b + (job->k0 + k0) * g->ldb + job->j + first, g->ldb, count, NR, kc, out, job->ks * NR);
+    return;
   }
+  for (int i = 0; i < count; i += NR) pack_b_panel(g, job->j + first + i, (int)min64(NR, count - i), job->k0 + k0, kc, out + i * job->ks);
 }
 
 static void gemm_block_chunk(void *context, int64_t chunk, int thread) {
@@ -303,7 +320,7 @@ static void gemm_parallel(const gemm *g) {
       for (job.j = 0; job.j < g->n; job.j += nc) {
         job.nc = min64(nc, g->n - job.j);
         int64_t panels = ceil_div(job.nc, NR), row_panels = ceil_div(g->m, MR);
-        parallel(panels, (double)job.nc * (double)job.ks, gemm_pack_chunk, &job);
+        parallel(ceil_div(job.nc, PACK_PANELS * NR) * ceil_div(job.ks, KC), (double)job.nc * (double)job.ks, gemm_pack_chunk, &job);
         // Enough blocks that threads end together. Cutting changes no sum, since each element adds up its own blocks of k. Rows are cut first,
         // down to four panels: a block packs its rows of A for itself, and lines of a transposed A are as long as that.
         int64_t wanted = pool.threads > 1 ? 4 * pool.threads : 1;
