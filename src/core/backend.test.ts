@@ -37,5 +37,23 @@ describe('useBackend', () => {
 
   test('names the remedy when a backend asked for is not there', () => {
     assert.match(inProcess('await useBackend();', { DREAMLLM_BACKEND: 'webgpu' }), /backend webgpu is not available: .*npm install webgpu/);
+    assert.match(inProcess('await useBackend();', { DREAMLLM_BACKEND: 'tfjs-node-gpu' }), /tfjs-node-gpu is not available: not installed.*CUDA 11.*npm install/);
+  });
+
+  test('says so before anything runs where Node has no SIMD or threads in WebAssembly', () => {
+    const without = 'WebAssembly.validate = () => false; await useBackend();';
+    assert.match(inProcess(without, { DREAMLLM_BACKEND: 'wasm' }), /backend wasm is not available: The WebAssembly engine needs SIMD and threads, which Node .* does not offer\. Use DREAMLLM_BACKEND=cpu/);
+  });
+
+  test('tells a GPU that is not there and a CUDA that does not fit', () => {
+    // A package in the place of tfjs-node-gpu that acts as the true one would.
+    const asked = (source: string) => {
+      const hook = `export const resolve = (name, context, next) => name === '@tensorflow/tfjs-node-gpu' ? { url: ${JSON.stringify(`data:text/javascript,${encodeURIComponent(source)}`)}, shortCircuit: true } : next(name, context);`;
+      const code = `import { register } from 'node:module'; register(${JSON.stringify(`data:text/javascript,${encodeURIComponent(hook)}`)}); await useBackend();`;
+      return inProcess(code, { DREAMLLM_BACKEND: 'tfjs-node-gpu' });
+    };
+    assert.match(asked('export const backend = () => ({ isUsingGpuDevice: false });'), /it loads but lists no GPU\. It needs CUDA 11 and cuDNN 8; newer GPUs are reached by webgpu/);
+    const wrong = asked("throw new Error('libcudart.so.11.0: cannot open shared object file');");
+    assert.match(wrong, /it does not load: libcudart\.so\.11\.0: cannot open shared object file\. .*needs an NVIDIA GPU with CUDA 11 and cuDNN 8; DREAMLLM_BACKEND=auto takes the next/);
   });
 });

@@ -141,7 +141,7 @@ async function optionalImport(name: string, purpose: string): Promise<any> {
     return await import(name);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND') throw new Error(`not installed. ${name} ${purpose}: npm install ${name}.`);
-    throw new Error(`it does not load: ${firstLine(error)}`);
+    throw new Error(`it does not load: ${firstLine(error).replace(/\.$/, '')}. ${name} ${purpose}; DREAMLLM_BACKEND=auto takes the next that works.`);
   }
 }
 

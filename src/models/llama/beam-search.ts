@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs';
 import type { Decoder } from './decoder.js';
 import type { GenerateOptions } from './generate.js';
@@ -44,6 +45,7 @@ export async function beamSearch(decoder: Decoder, options: BeamOptions): Promis
     logits = swap(logits, tf.tidy(() => tf.gather(logits, tf.tensor1d(expand, 'int32'))));
 
     for (let length = 1; length <= maxNewTokens; length++) {
+      await setImmediate(); // lets timers and an interruption through
       signal?.throwIfAborted();
       const best = await bestContinuations(logits, beams, candidates);
       const origins: number[] = [];

@@ -34,6 +34,14 @@ for (const { name: backend, use } of modelBackends()) {
   describe(`greedy on ${backend}`, () => {
     before(use);
 
+    test('lets timers run between tokens, so that one of them can stop it', async () => {
+      const controller = new AbortController();
+      const timer = setTimeout(() => controller.abort(new Error('enough')), 20);
+      const endless = with_({ ids: [[1]] }, (decoder) => greedy(decoder, { maxNewTokens: 1e6, signal: controller.signal }));
+      await assert.rejects(endless, /enough/);
+      clearTimeout(timer);
+    });
+
     test('continues as running the whole sequence again would', async () => {
       const prompt = [1, 2, 3];
       const [made] = await with_({ ids: [prompt] }, (decoder) => greedy(decoder, { maxNewTokens: 6 }));

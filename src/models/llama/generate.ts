@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs';
 import { random } from '../../core/random.js';
 import type { Decoder } from './decoder.js';
@@ -83,6 +84,7 @@ export async function generate(decoder: Decoder, choose: Choose, { maxNewTokens,
   let logits: tf.Tensor2D | undefined;
   try {
     for (let step = 0; step < maxNewTokens; step++) {
+      await setImmediate(); // lets timers, an interruption and drawing through
       signal?.throwIfAborted();
       // A finished sequence repeats its end token unseen until all are done.
       logits = step === 0 ? await decoder.prefill() : await decoder.step(made.map((tokens) => tokens.at(-1)!));
