@@ -28,7 +28,7 @@ export const shortPrompt = (question: string): string => `${question} ${prompts.
 export const conversationKinds = ['describe', 'detail', 'question', 'dialogue', 'choice', 'draw', 'recolor'] as const;
 export type ConversationKind = (typeof conversationKinds)[number];
 
-export const defaultConversationKinds: Partial<Record<ConversationKind, number>> = { describe: 10, detail: 8, question: 12, dialogue: 35, choice: 22, draw: 10, recolor: 3 };
+export const defaultConversationKinds: Partial<Record<ConversationKind, number>> = { describe: 8, detail: 7, question: 10, dialogue: 25, choice: 37, draw: 10, recolor: 3 };
 
 /** Conversation `index` of the endless list named by `seed` and `options`. */
 export function conversationAt(
@@ -68,13 +68,14 @@ const converse: Record<ConversationKind, (scene: Scene, stream: Random, seed: nu
     return { ...talk, turns: [...talk.turns, ...rest.flatMap(({ question, answer }) => [human(shortPrompt(question)), gpt(answer)])] };
   },
 
+  /** Up to three choices about one picture. */
   choice(scene, stream, _seed, _index, options) {
-    if (stream.uniform() < 0.6) {
-      const asked = abilityQuestion(stream.choice(abilityNames), stream, options);
-      return multipleChoice(asked.scene, asked, stream);
-    }
-    const choices = shortQuestions(scene, stream).map((each) => choiceOf(each, stream)).filter((choice) => choice !== undefined);
-    return multipleChoice(scene, stream.choice(choices), stream);
+    const asked = stream.uniform() < 0.75 ? abilityQuestion(stream.choice(abilityNames), stream, options) : undefined;
+    const shown = asked?.scene ?? scene;
+    const others = stream.shuffle(shortQuestions(shown, stream)).map((each) => choiceOf(each, stream)).filter((choice) => choice !== undefined);
+    const [first, ...rest] = [...(asked ? [asked] : []), ...others.filter(({ question }) => question !== asked?.question)].slice(0, 3);
+    const talk = multipleChoice(shown, first, stream);
+    return { ...talk, turns: [...talk.turns, ...rest.flatMap((choice) => choiceTurns(choice, stream, ''))] };
   },
 
   draw(scene, stream) {
@@ -93,10 +94,10 @@ const converse: Record<ConversationKind, (scene: Scene, stream: Random, seed: nu
   },
 };
 
-function multipleChoice(scene: Scene, { question, hint, right, wrong }: Choice, stream: Random): Talk {
-  const options = stream.shuffle([right, ...wrong]);
-  return aboutPicture(scene, choicePrompt(question, options, hint), right);
-}
+const choiceTurns = ({ question, hint, right, wrong }: Choice, stream: Random, picture: '<image>\n' | ''): Turn[] =>
+  [human(`${picture}${choicePrompt(question, stream.shuffle([right, ...wrong]), hint)}`), gpt(right)];
+
+const multipleChoice = (scene: Scene, choice: Choice, stream: Random): Talk => ({ turns: choiceTurns(choice, stream, '<image>\n'), images: [sceneRef(scene)] });
 
 /** A single outline that the split may show, in any colour it allows. */
 function outlineScene(seed: number, index: number, { split }: SceneOptions): Scene {

@@ -1,20 +1,25 @@
 import * as tf from '@tensorflow/tfjs';
-import { IGNORED } from '../../core/ops/index.js';
-import { flatten, initialize, select } from '../../core/params.js';
+import { crossEntropy, embedding, IGNORED } from '../../core/ops/index.js';
+import { constant, flatten, initialize, select } from '../../core/params.js';
 import { caption } from '../../data/captions.js';
+import { concepts } from '../../data/emoji.js';
+import { renderScene, sceneAt } from '../../data/scenes.js';
 import { project, projectorSpec } from '../../dreamllm/projector.js';
 import {
   clipLogits, clipPatches, clipTextPooled, clipTextTokens, clipVisionStates, contrastiveLoss, poolImage, projectImages, projectTexts, type ClipConfig, type ClipParams,
 } from '../../models/clip/index.js';
 import { embedTokens, llamaStates, lmHead, lmLoss, type LlamaConfig, type LlamaParams } from '../../models/llama/index.js';
+import { biasedLinearSpec, layerNorm, linear, normSpec } from '../../nn/index.js';
 import type { NanoTokenizer } from '../../text/nano.js';
 import { maxLogitScale, retrieval } from './clip.js';
 import { contrastExamples, pictureTower } from './clip-vision.js';
 import type { Part, PartSettings } from './part.js';
 import { clipPixels, distinctExamples, type Example } from './pictures.js';
 
-/** Share of a batch that shows objects in two styles. Captions are read from one of each two, and from the rest: scenes of every kind. */
+/** Share of a batch that shows objects in two styles; the rest are scenes of every kind. */
 const shareOfPairs = 1 / 2;
+/** Share of a batch whose captions are read: scenes of every kind. */
+const shareRead = 1 / 4;
 
 /** A frozen language model that must say what pictures show. */
 export interface Reader {
@@ -31,8 +36,12 @@ export function clipReadingPart(params: ClipParams, config: ClipConfig, reader: 
   const { seed, batchSize } = settings;
   const side = config.vision.imageSize;
   const numPairs = Math.round((batchSize * shareOfPairs) / 2);
+  const numRead = Math.round(batchSize * shareRead);
   const spec = projectorSpec({ inSize: config.vision.hiddenSize, outSize: reader.config.hiddenSize, depth: 2, initialScale: 0.1, bias: true });
   const map = initialize(spec, seed, 'foundation.reading');
+  const names = concepts().filter(({ split }) => split === 'train').map(({ name }) => name);
+  const numberOf = new Map(names.map((name, i) => [name, i]));
+  const head = initialize({ norm: normSpec(config.vision.hiddenSize), concepts: biasedLinearSpec(config.vision.hiddenSize, names.length, constant(0), constant(0)) }, seed, 'foundation.reading.head');
   const [bos, eos] = [tokenizer.id('<s>'), tokenizer.id('</s>')];
 
   /** Full captions between `<s>` and `</s>`, padded. Both [captions, tokens]. */
@@ -52,36 +61,54 @@ export function clipReadingPart(params: ClipParams, config: ClipConfig, reader: 
     const states = llamaStates(reader.params, tf.concat([first, project(map, patches), rest], 1) as tf.Tensor3D, reader.config);
     return lmHead(reader.params, states.slice<tf.Tensor3D>([0, patches.shape[1], 0], [pictures, tokens, -1]));
   });
-  type Inputs = { pixels: tf.Tensor4D; texts: tf.Tensor2D; captions: Captions };
+  type Inputs = { pixels: tf.Tensor4D; texts: tf.Tensor2D; captions: Captions; shown: ReturnType<typeof shownIn> };
+
+  /** What pictures show: for each distinct object the row of its picture and its concept's number. */
+  const shownIn = (examples: readonly Example[]) => {
+    const found = examples.flatMap(({ scene }, row) => [...new Set(scene.objects.map(({ concept }) => concept))].map((name) => [row, numberOf.get(name)!]));
+    return { rows: tf.tensor1d(found.map(([row]) => row), 'int32'), concepts: tf.tensor1d(found.map(([, number]) => number), 'int32') };
+  };
+  /** Logits of the concepts from the mean patch. [pictures, concepts] */
+  const classify = (patches: tf.Tensor3D) => linear(head.concepts, layerNorm(head.norm, patches.mean<tf.Tensor2D>(1), config.vision.normEps));
 
   return {
     params,
     task: {
       name: 'reading',
-      trainable: new Map([...select(params, pictureTower), ...flatten(map, 'map')]),
+      trainable: new Map([...select(params, pictureTower), ...flatten(map, 'map'), ...flatten(head, 'head')]),
       batch(step) {
         const examples = contrastExamples(seed, 'reading', step, batchSize, numPairs, side);
         const texts = clipTextTokens(examples.map((each) => each.caption), tokenizer, config.text);
         const inputs: Inputs = {
           pixels: clipPixels(examples.map(({ picture }) => picture)),
           texts: tf.tidy(() => clipTextPooled(params, texts, config.text)),
-          captions: captionsOf(examples.slice(numPairs)),
+          captions: captionsOf(examples.slice(-numRead)),
+          shown: shownIn(examples),
         };
         texts.dispose();
         return { ids: examples.map(({ id }) => id), inputs };
       },
       loss(inputs) {
-        const { pixels, texts, captions } = inputs as Inputs;
+        const { pixels, texts, captions, shown } = inputs as Inputs;
         const [beforeLast, last] = clipVisionStates(params, pixels, config.vision).slice(-2);
         const scale = { logit_scale: params.logit_scale.minimum(maxLogitScale) as unknown as typeof params.logit_scale };
         const images = projectImages(params, poolImage(params, last, config.vision));
         const contrast = contrastiveLoss(clipLogits(scale, images, projectTexts(params, texts)));
-        const reading = lmLoss(read(beforeLast.slice<tf.Tensor3D>([numPairs, 1, 0], [-1, -1, -1]), captions), captions.labels);
-        return { loss: contrast.add<tf.Scalar>(reading), contrast, reading };
+        const patches = beforeLast.slice<tf.Tensor3D>([0, 1, 0], [-1, -1, -1]);
+        const reading = lmLoss(read(patches.slice<tf.Tensor3D>([batchSize - numRead, 0, 0], [-1, -1, -1]), captions), captions.labels);
+        const naming = crossEntropy(embedding(classify(patches), shown.rows) as tf.Tensor2D, shown.concepts).mean<tf.Scalar>();
+        return { loss: contrast.add<tf.Scalar>(reading).add<tf.Scalar>(naming), contrast, reading, naming };
       },
     },
     async evaluate() {
       const results = await retrieval(params, config, tokenizer, seed);
+      const singles = Array.from({ length: 200 }, (_, i) => sceneAt(seed + 1, i, { split: 'val', axis: 'cell', kinds: { single: 1 } }));
+      const hits = tf.tidy(() => {
+        const pixels = clipPixels(singles.map((scene) => ({ width: side, height: side, data: renderScene(scene, side) })));
+        return classify(clipPatches(params, pixels, config.vision)).argMax(1).equal(tf.tensor1d(singles.map(({ objects: [{ concept }] }) => numberOf.get(concept)!), 'int32')).mean();
+      });
+      [results.named] = await hits.data();
+      hits.dispose();
       for (const axis of ['cell', 'composition', 'concept'] as const) {
         const examples = distinctExamples(seed + 1, 0, 100, { split: 'val', axis }, side);
         const loss = tf.tidy(() => {
@@ -93,6 +120,6 @@ export function clipReadingPart(params: ClipParams, config: ClipConfig, reader: 
       }
       return results;
     },
-    dispose: () => tf.dispose([params, map, reader.params] as unknown as tf.TensorContainer),
+    dispose: () => tf.dispose([params, map, head, reader.params] as unknown as tf.TensorContainer),
   };
 }
