@@ -20,7 +20,7 @@ const clip: ClipConfig = {
 };
 const language: LlamaConfig = { ...nano.language, hiddenSize: 16, intermediateSize: 32, numLayers: 1, numHeads: 2, numKvHeads: 2 };
 const settings = {
-  steps: 8, batchSize: 8, schedule: warmupConstant(1e-2, 0), optimizer: adamwDefaults, maxGradNorm: 1, seed: 1, checkpointEvery: 8, evaluateEvery: 8, accumulation: 1, keepLast: 1,
+  steps: 8, batchSize: 8, schedule: warmupConstant(1e-2, 0), optimizer: adamwDefaults, maxGradNorm: 1, seed: 1, checkpointEvery: 8, evaluateEvery: 8, words: { from: 4 }, accumulation: 1, keepLast: 1,
 };
 
 describe('the part that makes the picture tower legible', () => {
@@ -40,7 +40,8 @@ describe('the part that makes the picture tower legible', () => {
     training.dispose();
     const later = await part.evaluate();
     for (const axis of ['cell', 'composition', 'concept']) assert.ok(later[`${axis}Reading`] < earlier[`${axis}Reading`], `${axis}: ${earlier[`${axis}Reading`]} to ${later[`${axis}Reading`]}`);
-    assert.ok(steps.every(({ loss, contrast, reading, naming }) => Math.abs(loss - contrast - reading - naming) < 1e-4));
+    assert.ok(steps.every(({ loss, contrast, reading, naming, words = 0 }) => Math.abs(loss - contrast - reading - naming - words) < 1e-4));
+    assert.deepEqual(steps.map((step) => 'words' in step), steps.map((_, i) => i >= 4));
     for (const [key, value] of frozen) assert.deepEqual(value.dataSync(), kept.get(key), key);
   });
 

@@ -26,6 +26,8 @@ export interface PartSettings {
    * picture shows: that is decided at high noise, where the error of the noise is small whatever the network knows.
    */
   weighting?: { from: number; most: number };
+  /** `reading`: from this step on the words of captions are also told from the mean patch alone, through a linear map into the language model's own embeddings. */
+  words?: { from: number };
   /** Steps between evaluations on held-out data. */
   evaluateEvery: number;
 }

@@ -15,7 +15,7 @@ export const foundationSettings: Record<PartName, PartSettings> = {
     checkpointEvery: 250, evaluateEvery: 250,
   },
   reading: {
-    ...common, steps: 3000, batchSize: 128, schedule: warmupCosine(1e-3, 0.03), optimizer: { ...adamwDefaults, beta2: 0.98, weightDecay: 0.1 }, emaDecay: 0.998,
-    checkpointEvery: 100, evaluateEvery: 250,
+    ...common, steps: 3400, batchSize: 128, schedule: warmupCosine(1e-3, 0.03), optimizer: { ...adamwDefaults, beta2: 0.98, weightDecay: 0.1 }, emaDecay: 0.998,
+    words: { from: 1400 }, checkpointEvery: 100, evaluateEvery: 250,
   },
 };
