@@ -35,6 +35,9 @@ static inline float exp_f(float x) {
   return x != x ? x : y;
 }
 
+#ifdef __wasm__
+#define exp_below_88 exp_f  // clang vectorises only the other
+#else
 // The same for x below 88, where one factor holds 2^n: for exponents of a softmax, which are at most about 0.
 static inline float exp_below_88(float x) {
   float z = x * 1.44269504f + 12582912.f, n = z - 12582912.f;
@@ -50,6 +53,7 @@ static inline float exp_below_88(float x) {
   float y = p * as_float((int32_t)(((uint32_t)as_int(z) - 0x4B400000u + 127u) << 23));
   return x < -87.3365402f ? 0.f : y;
 }
+#endif
 
 // Natural logarithm; -infinity at 0, NaN below. Denormals are scaled up first.
 static inline float log_f(float x) {
