@@ -49,7 +49,7 @@ export interface Sizes {
 }
 
 /** More pictures than the 192 dimensions of their features, so that covariances have full rank. */
-export const fullSizes: Sizes = { pictures: 256, perAbility: 12, questions: 300 };
+export const fullSizes: Sizes = { pictures: 256, perAbility: 24, questions: 300 };
 /** Enough to see that everything runs; no number of it means anything. */
 export const smokeSizes: Sizes = { pictures: 8, perAbility: 1, questions: 8 };
 
