@@ -1,12 +1,16 @@
 import type { Retrieval } from '../eval/nano/clip.js';
+import { mmbench } from '../data/benchmarks.js';
+import type { Axis, Split } from '../data/types.js';
 import { optionLikelihood } from '../eval/nano/comprehension.js';
 import type { Interval, Measurement } from '../eval/protocol.js';
+import { mcnemarTest, mean } from '../eval/statistics.js';
 import { duration } from '../train/progress.js';
 import { recordHash } from './job.js';
 import type { MainResult } from './main-job.js';
 import { allMeasurements, find, vanilla } from './report.js';
 import { synergyArmNames } from './synergy.js';
 import { digits } from './tables.js';
+import { atLeast } from './verdicts.js';
 
 /** Parts of documents that are made from the record of a main job, so that no number in them is typed by hand. */
 
@@ -47,6 +51,27 @@ const likelihood = { matcher: optionLikelihood } as const;
 const choice = (result: MainResult, picture: boolean): Measurement => find(result.arms.joint.comprehension, 'mmbench-circular', { ...likelihood, picture });
 const detail = <T>({ details }: Measurement): T => details as T;
 
+/** Guessing among the options of each question: its mean, and the probability of at least as many hits. */
+function guessing(measured: Measurement): { chance: number; p: number } {
+  const { testSeed, perAbility } = measured.protocol;
+  const chances = mmbench(Number(testSeed), { ...axisOf(measured), perAbility: Number(perAbility) }).map(({ options }) => 1 / options!.length);
+  const hits = detail<{ perQuestion: { vanilla: boolean }[] }>(measured).perQuestion.filter(({ vanilla: right }) => right).length;
+  if (chances.length !== measured.n) throw new Error(`The benchmark of the record has ${measured.n} questions, and its protocol now makes ${chances.length}. Run npm start and npx dreamllm publish again.`);
+  return { chance: mean(chances), p: atLeast(hits, chances) };
+}
+
+/** Whether the picture helps: right with it and wrong without, against wrong with it and right without. */
+function pictureHelps(result: MainResult): number {
+  const [seen, blind] = [true, false].map((picture) => detail<{ perQuestion: { vanilla: boolean }[] }>(choice(result, picture)).perQuestion.map(({ vanilla: right }) => right));
+  return mcnemarTest(seen.filter((right, i) => right && !blind[i]).length, blind.filter((right, i) => right && !seen[i]).length);
+}
+
+/** The split and the axis that a protocol names, as in "test, new cell". */
+function axisOf({ protocol: { split } }: Measurement): { split: Split; axis: Axis } {
+  const [, name, axis] = /^(\w+), new (\w+)$/.exec(String(split))!;
+  return { split: name as Split, axis: axis as Axis };
+}
+
 type Prompted = { prompted: number; unprompted: number; p: number };
 
 function rows(result: MainResult): Row[] {
@@ -56,6 +81,7 @@ function rows(result: MainResult): Row[] {
   const others = (metric: string, of: 'comprehension' | 'creation', show: (value: number) => string) =>
     synergyArmNames.slice(1).map((arm) => `${arm} ${show(find(arms[arm][of], metric).value)}`).join(', ');
   const one = (value: number) => value.toFixed(1);
+  const { chance: guessed, p: byGuessing } = guessing(choice(result, true));
   const loss = find(creation, 'diffusion-loss');
   const [score, identification] = [find(creation, 'clip-score'), find(creation, 'identification')];
   return [
@@ -68,7 +94,7 @@ function rows(result: MainResult): Row[] {
     { what: 'joint, F1 of `<dream_start>` at ends of sentences', measured: find(arms.joint.comprehension, 'dream-token-f1'), show: (value) => value.toFixed(2), beside: others('dream-token-f1', 'comprehension', (value) => value.toFixed(2)) },
     { what: 'joint, open questions, VQA accuracy', measured: find(arms.joint.comprehension, 'vqa-accuracy'), show: percent, beside: others('vqa-accuracy', 'comprehension', percent) },
     { what: 'joint, captions, CIDEr-D', measured: find(arms.joint.comprehension, 'cider-d'), show: (value) => value.toFixed(2), beside: others('cider-d', 'comprehension', (value) => value.toFixed(2)) },
-    { what: 'joint, multiple choice, first rotation', measured: { ...vanilla(choice(result, true)) }, show: percent, beside: `without the picture ${percent(vanilla(choice(result, false)).value)}` },
+    { what: 'joint, multiple choice, first rotation', measured: { ...vanilla(choice(result, true)) }, show: percent, beside: `chance ${percent(guessed)}, p = ${digits(byGuessing)} (exact, one-sided); without the picture ${percent(vanilla(choice(result, false)).value)}, p = ${digits(pictureHelps(result))} (McNemar)` },
     { what: 'joint, multiple choice, right in every rotation', measured: choice(result, true), show: percent, beside: `without the picture ${percent(choice(result, false).value)}` },
     { what: 'joint, FID (192 dimensions)', measured: find(creation, 'fid'), show: one, beside: others('fid', 'creation', one) },
     { what: 'joint, right one of ten objects nearest', measured: identification, show: percent, beside: `chance 10 %; empty prompt ${percent(detail<Prompted>(identification).unprompted)}` },
@@ -152,7 +178,8 @@ function limitsPart(result: MainResult): string {
   if (identified.ci && identified.ci.low <= chance) lines.push(['The prompted object is not to be recognised in the drawings', `right one of ten nearest: ${percent(identified.value)} (${interval(identified.ci, percent)}n = ${identified.n}), chance ${percent(chance)}`]);
 
   const [seen, blind] = [vanilla(choice(result, true)), vanilla(choice(result, false))];
-  if (!(seen.ci && seen.ci.low > blind.value)) lines.push(['Multiple choice cannot be told from the same model without the picture', `${percent(seen.value)} (${interval(seen.ci, percent)}n = ${seen.n}) against ${percent(blind.value)}`]);
+  const helped = pictureHelps(result);
+  if (!(seen.value > blind.value && helped < 0.05)) lines.push(['Multiple choice cannot be told from the same model without the picture', `${percent(seen.value)} (${interval(seen.ci, percent)}n = ${seen.n}) against ${percent(blind.value)}, p = ${digits(helped)} (McNemar)`]);
   const { above, of } = abilitiesAbove(result);
   if (above < of) lines.push([`${of - above} of ${of} abilities are not clearly above the blind baseline`, `interval of the circular accuracy against the value without the picture, ${choice(result, true).n} questions in all`]);
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { random } from '../core/random.js';
-import { against, promptEffect, stated, trend } from './verdicts.js';
+import { against, atLeast, promptEffect, stated, trend } from './verdicts.js';
 
 const noisy = (level: (i: number) => number) => {
   const stream = random(1, 'trend');
@@ -33,5 +33,14 @@ describe('verdicts', () => {
     assert.match(effect(0.2, 0.01, false), /the prompt harms/);
     assert.match(effect(-0.2, 0.01, false), /the prompt helps/);
     assert.match(effect(-0.2, 0.2, false), /no difference that can be measured/);
+  });
+
+  test('know how likely so many hits are by guessing among different numbers of options', () => {
+    // Two coins and a die: none 5/24 · …, at least two of three.
+    const close = (found: number, expected: number) => assert.ok(Math.abs(found - expected) < 1e-12, `${found} and ${expected}`);
+    close(atLeast(2, [1 / 2, 1 / 2, 1 / 6]), (1 / 4) * (5 / 6) + 2 * (1 / 4) * (1 / 6) + (1 / 4) * (1 / 6));
+    close(atLeast(0, [0.3, 0.2]), 1);
+    close(atLeast(3, [0.3, 0.2]), 0);
+    close(atLeast(10, Array<number>(10).fill(0.5)), 2 ** -10);
   });
 });

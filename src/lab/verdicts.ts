@@ -35,3 +35,14 @@ export function promptEffect({ metric, n, details }: Measurement, { higherIsBett
   const effect = p >= 0.05 ? 'the prompt makes no difference that can be measured' : helps ? 'the prompt helps' : 'the prompt harms';
   return `${metric}: ${digits(prompted)} with the prompt, ${digits(unprompted)} with the empty one (${n} pairs, paired t test, p = ${digits(p)}): ${effect}.`;
 }
+
+/** Probability of at least `hits` successes in independent tries with these probabilities, exactly (the sum's distribution by one convolution a try). */
+export function atLeast(hits: number, probabilities: readonly number[]): number {
+  const chances = new Float64Array(probabilities.length + 1); // of each number of successes
+  chances[0] = 1;
+  probabilities.forEach((p, tries) => {
+    for (let k = tries + 1; k > 0; k--) chances[k] = chances[k] * (1 - p) + chances[k - 1] * p;
+    chances[0] *= 1 - p;
+  });
+  return chances.subarray(Math.max(0, hits)).reduce((a, b) => a + b, 0);
+}
