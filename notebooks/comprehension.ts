@@ -19,7 +19,7 @@ describeJob(job);
 // ## Accuracy
 //
 // `picture: false` is the blind baseline: the same questions without the picture. What stands above it was seen. The option texts alone give 27.8 % where chance is 26.8 %
-// (experiments/LOG.md), so expect the blind model near a quarter.
+// (experiments/LOG.md), so expect the blind model a little above a quarter.
 
 // %%
 measurementTable(job, 'mmbench-circular', 'vqa-accuracy', 'cider-d', 'pope-accuracy', 'dream-token-f1');
