@@ -76,12 +76,13 @@ describe('the estimate before a training', () => {
       const out = join(root, size);
       const command = ['train', 'i-gpt', '--preset', 'micro', '--out', out, '--set', 'steps=3', '--set', `microBatchSize=${size}`];
       execFileSync(process.execPath, [...process.execArgv, join(packageRoot(), 'src/cli/main.ts'), ...command], { stdio: 'pipe' });
-      const estimated = readEvents(out).find(({ type }) => type === 'estimate')!.peakBytes as number;
+      const { peakBytes: estimated, stepBytes } = readEvents(out).find(({ type }) => type === 'estimate') as unknown as { peakBytes: number; stepBytes: number };
       const { residentBytes } = JSON.parse(readFileSync(join(out, 'result.json'), 'utf8')) as { residentBytes: number };
       const ratio = residentBytes / estimated;
       assert.ok(ratio < estimateFactors.memory && ratio > 1 / estimateFactors.memory, `batches of ${size}: estimated ${estimated}, taken ${residentBytes}`);
-      return { estimated, residentBytes };
+      return stepBytes;
     });
-    assert.ok(found[1].estimated > found[0].estimated + 2 ** 24, JSON.stringify(found)); // more samples at once, more memory
+    // More samples at once, more memory. That of the whole process is mostly the engine's, and differs from run to run.
+    assert.ok(found[1] > 4 * found[0], found.join(', '));
   });
 });
