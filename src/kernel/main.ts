@@ -40,9 +40,9 @@ function main(argv: string[]): void {
   const session = new Session(cwd, wire as never, flags, new LanguageClient(forCells.port1));
   wire.on('message', (message: FromWire) => session.receive(message));
   process.on('exit', () => {
-    // The sockets deliver what was printed last, and must be closed before their thread ends.
+    // The sockets deliver what was printed last, and must be closed before their thread ends: ZeroMQ aborts otherwise. On a busy machine that takes a while.
     wire.postMessage({ kind: 'close' });
-    Atomics.wait(flags, shared.closed, 0, 1000);
+    Atomics.wait(flags, shared.closed, 0, 10_000);
   });
 }
 
