@@ -41,5 +41,6 @@ describe('the findings of a sweep', () => {
     assert.match(partly, /\| 4 \| – \| – \|/);
     assert.match(partly, /\| 1 \| 40\.000 \(one seed\) \|/);
     assert.match(partly, /FID: no configuration can be compared with 2 yet/);
+    assert.match(findingsMarkdown(sweep, [...findings, { metric: 'cider-d', title: 'CIDEr-D', better: 'higher' }], all, file), /\| FID ↓ \| clip-score \|\n[^]*- CIDEr-D ↑: not measured yet\./);
   });
 });

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import type { Protocol } from '../eval/protocol.js';
+import type { Measurement, Protocol } from '../eval/protocol.js';
 import { estimate, holm, pairedTest } from '../eval/statistics.js';
+import { measurementsOf } from './frames.js';
 import { groupsOf, type Group } from './records.js';
 import { configurations, type Config, type Sweep } from './sweep.js';
 import { digits } from './tables.js';
@@ -36,7 +37,10 @@ interface Cell {
  */
 export function findingsMarkdown(sweep: Declared, findings: readonly Finding[], records: readonly TrialRecord[], file: { name: string; bytes: Uint8Array }): string {
   const settings = varied(sweep);
-  const columns = findings.map((finding) => ({ finding, groups: groupsOf(records, settings, finding) }));
+  const has = ({ metric, protocol = {} }: Finding) =>
+    records.some((record) => measurementsOf(record).some((found) => found.metric === metric && Object.entries(protocol).every(([key, wanted]) => String((found as Measurement).protocol?.[key]) === String(wanted))));
+  const columns = findings.filter(has).map((finding) => ({ finding, groups: groupsOf(records, settings, finding) }));
+  const missing = findings.filter((finding) => !has(finding));
   const base = labelOf(sweep.base, settings);
   const cells = columns.map(({ groups }) => cellsOf(groups, settings, base));
   const rows = configurations(sweep).map((config) => labelOf(config, settings));
@@ -49,13 +53,14 @@ export function findingsMarkdown(sweep: Declared, findings: readonly Finding[], 
   return [
     `${done} of ${planned} trials, seeds ${seeds.join(', ')}; [${file.name}](${file.name}), SHA-256 \`${hash}\`. Each record names its trial's folder, whose hash covers settings, seed, foundation and code.`,
     '',
-    `| ${settings.join(', ')} | ${findings.map(title).join(' | ')} |`,
-    `| --- |${findings.map(() => ' --- |').join('')}`,
+    `| ${settings.join(', ')} | ${columns.map(({ finding }) => title(finding)).join(' | ')} |`,
+    `| --- |${columns.map(() => ' --- |').join('')}`,
     ...lines,
     '',
     `Means over seeds ± half of the 95 % interval (Student t). In brackets the difference to the row in bold, paired by seed, with the p of the paired t test, corrected over the rows (Holm).`,
     '',
     ...columns.map(({ finding }, i) => `- ${sentence(finding, cells[i], base)}`),
+    ...missing.map((finding) => `- ${title(finding)}: not measured yet.`),
     '',
     ...columns.map(({ finding, groups }) => `Protocol of ${finding.title ?? finding.metric}: ${protocolOf(groups)}.`).flatMap((line) => [line, '']),
   ].join('\n').trimEnd();

@@ -1,8 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
+import { caption } from '../../data/captions.js';
 import { nano } from '../../dreamllm/presets.js';
+import { embedPictures, embedTexts, type ClipJudge } from '../../eval/nano/clip.js';
 import { drawDocuments, pagesProtocol, pagesWith, picturesOf } from '../../eval/nano/document-pictures.js';
 import { measureIdentification, type Drawings } from '../../eval/nano/creation.js';
-import type { Measurement } from '../../eval/protocol.js';
+import { measurement, type Measurement } from '../../eval/protocol.js';
+import { mean, pairedTest, type PairedTest } from '../../eval/statistics.js';
 import { loadFoundation } from '../../train/hand-off.js';
 import { drawFromText } from '../foundation-drawings.js';
 import { measureDrawingDistances, nanoClipJudge } from '../measure-nano.js';
@@ -29,10 +32,17 @@ export const documentPictures = (options?: NanoOptions) =>
       secondsPerTrial: 60,
       measurements: {
         creation: {
+          version: 2,
           async run(subject, { from }, how) {
-            const { sizes, signal } = how;
+            const { sizes, foundation, signal } = how;
             const drawings = from === 'document' ? await drawDocuments(subject, { count: sizes.pictures, guidanceScale, signal }) : await drawSentences(how);
             const measured: Measurement[] = [...(await measureDrawingDistances(drawings, signal)), measureIdentification(drawings)];
+            const judge = nanoClipJudge(foundation);
+            try {
+              measured.push(measureMatch(drawings, drawings.prompts, 'the matched sentence', judge), measureMatch(drawings, drawings.scenes.map((scene) => caption(scene, 'full')), 'full caption', judge));
+            } finally {
+              judge.dispose();
+            }
             return withSamples(measured, drawings);
           },
         },
@@ -40,6 +50,28 @@ export const documentPictures = (options?: NanoOptions) =>
     },
     options,
   );
+
+/**
+ * Whether pictures match their own texts better than those of others: the CLIP score of each picture with its text, less the mean of its scores with the texts
+ * of all other pictures, picture by picture.
+ */
+export function measureMatch({ drawn, protocol }: Pick<Drawings, 'drawn' | 'protocol'>, texts: readonly string[], captionPolicy: string, judge: ClipJudge): Measurement<PairedTest & { matched: number; mismatched: number }> {
+  const dim = judge.config.projectionSize;
+  const [pictures, words] = [embedPictures(judge, drawn), embedTexts(judge, texts)];
+  const score = (i: number, j: number) => {
+    let product = 0;
+    for (let c = 0; c < dim; c++) product += pictures[i * dim + c] * words[j * dim + c];
+    return 100 * product;
+  };
+  const matched = drawn.map((_, i) => score(i, i));
+  const mismatched = drawn.map((_, i) => mean(texts.flatMap((text, j) => (text === texts[i] ? [] : [score(i, j)]))));
+  const test = pairedTest(mismatched, matched, 'pictures');
+  return measurement({
+    metric: 'clip-match', value: test.difference, n: drawn.length, ci: test.ci,
+    protocol: { ...protocol, captionPolicy, size: drawn.length, extractor: judge.name, formula: '100 cosine, own text less the mean over other texts' },
+    details: { ...test, matched: mean(matched), mismatched: mean(mismatched) },
+  });
+}
 
 async function drawSentences({ sizes, foundation, signal }: MeasuringOptions): Promise<Drawings> {
   const wanted = picturesOf(pagesWith(sizes.pictures));

@@ -3,10 +3,16 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { useBackend } from '../../core/backend.js';
 import { packageRoot } from '../../core/process.js';
+import { caption } from '../../data/captions.js';
+import { renderScene } from '../../data/scenes.js';
+import { testScenes } from '../../eval/nano/creation.js';
+import { defaultTestSet } from '../../eval/nano/comprehension.js';
 import { generatedSources } from '../../train/sources.js';
 import { findingsMarkdown } from '../findings.js';
 import { loadSweep } from '../load-sweep.js';
+import { nanoClipJudge } from '../measure-nano.js';
 import { describePlan, planSweep } from '../plan.js';
 import { paperTableNames } from '../paper.js';
 import { paperComparison } from '../paper-tables.js';
@@ -15,6 +21,7 @@ import { trials } from '../sweep.js';
 import type { TrialRecord } from '../trial.js';
 import { sweepFigures } from './figures.js';
 import { sweepFindings } from './findings.js';
+import { measureMatch } from './document-pictures.js';
 import * as experiments from './index.js';
 import type { Recipe } from './nano.js';
 
@@ -85,7 +92,7 @@ describe('the experiments', () => {
   test('draw every figure and tell every finding they declare from records of all their trials', async () => {
     const metrics = [
       'fid', 'clip-score', 'identification', 'vqa-accuracy', 'mmbench-circular', 'dream-token-f1', 'seconds-per-picture', 'effective-rank', 'prompt-share', 'query-ablation', 'map-entropy',
-      'definition-accuracy', 'log-likelihood-per-token', 'language-perplexity', 'last-loss', 'cider-d', 'diffusion-loss',
+      'definition-accuracy', 'log-likelihood-per-token', 'language-perplexity', 'last-loss', 'cider-d', 'diffusion-loss', 'clip-match',
     ];
     const details = {
       samples: [{ prompt: 'a cat', png: 'AQ==' }], maps: [[[1, 0], [0, 0]]], curve: { step: [1, 2], lm: [2, 1], diffusion: [1, 0.5] },
@@ -94,7 +101,11 @@ describe('the experiments', () => {
     for (const name of Object.keys(planned)) {
       const records = trials(await loadSweep(join(root, name, 'sweep.ts'))).map(({ hash, config, seed }, i): TrialRecord => ({
         sweep: name, trial: hash, config, seed, measurement: 'm', hash, seconds: 1, worker: 'w', token: 1,
-        result: metrics.map((metric) => ({ metric, value: ((i * 7) % 11) / 11 + seed / 100, n: 10, protocol: { matcher: 'log-likelihood of the options', picture: true, how: 'zero' }, details })),
+        result: metrics.flatMap((metric) =>
+          (metric === 'clip-match' ? ['the matched sentence', 'full caption'] : ['any']).map((captionPolicy) => ({
+            metric, value: ((i * 7) % 11) / 11 + seed / 100, n: 10, protocol: { matcher: 'log-likelihood of the options', picture: true, how: 'zero', captionPolicy }, details,
+          })),
+        ),
       }));
       for (const [figure, draw] of Object.entries(sweepFigures[name])) {
         const { data } = draw(records);
@@ -110,6 +121,22 @@ describe('the experiments', () => {
     for (const name of paperTableNames()) {
       const { rows } = paperComparison(name, experiments.declaredTables, []);
       assert.ok(rows.every(({ project, state }) => project === undefined && (state === 'not run' || state === 'setting, not a result')), name);
+    }
+  });
+
+  test('tell pictures that match their texts from pictures that do not', async () => {
+    await useBackend();
+    const judge = nanoClipJudge();
+    try {
+      const scenes = testScenes(defaultTestSet, 24);
+      const drawn = scenes.map((scene) => ({ width: 32, height: 32, data: renderScene(scene, 32) }));
+      const texts = scenes.map((scene) => caption(scene, 'full'));
+      const matched = measureMatch({ drawn, protocol: {} }, texts, 'full caption', judge);
+      assert.ok(matched.value > 20 && matched.ci!.low > 10, JSON.stringify(matched));
+      const others = measureMatch({ drawn, protocol: {} }, [...texts.slice(1), texts[0]], 'full caption', judge);
+      assert.ok(Math.abs(others.value) < matched.value / 4, JSON.stringify(others));
+    } finally {
+      judge.dispose();
     }
   });
 });

@@ -17,7 +17,11 @@ export const sweepFindings: Readonly<Record<string, readonly Finding[]>> = {
   'clip-regression': drawing,
   'comprehension-creation-ratio': both,
   'data-noise': both,
-  'document-pictures': [fid, identification],
+  'document-pictures': [
+    fid, identification,
+    { metric: 'clip-match', title: 'CLIP score above other sentences', protocol: { captionPolicy: 'the matched sentence' }, better: 'higher' },
+    { metric: 'clip-match', title: 'CLIP score above other captions', protocol: { captionPolicy: 'full caption' }, better: 'higher' },
+  ],
   'dream-queries': both,
   'few-shot': [questions],
   'guidance-scale': drawing,
