@@ -35,6 +35,11 @@ describe('the findings of a sweep', () => {
     assert.match(told, /Protocol of FID: extractor inception, guidanceScale by row \(1 \/ 2 \/ 4\)\./);
   });
 
+  test('say of a model that is the same in every seed that it does not vary', () => {
+    const same = findingsMarkdown(sweep, [findings[0]], [0, 1, 2].flatMap((seed) => [record(1, seed, 30.1, 20), record(2, seed, 30 + seed, 20)]), file);
+    assert.match(same, /\| 1 \| 30\.100 ± 0 \(−0\.900/);
+  });
+
   test('say what is missing, and compare nothing with one seed', () => {
     const partly = findingsMarkdown(sweep, findings, [record(1, 0, 40, 20), record(2, 0, 30, 20)], file);
     assert.match(partly, /^2 of 9 trials, seeds 0;/);

@@ -91,7 +91,8 @@ function cellsOf(groups: readonly Group[], settings: readonly string[], base: st
 function show(cell: Cell | undefined): string {
   if (!cell) return '–';
   const { value, half, seeds, difference } = cell;
-  const mean = half === undefined ? `${digits(value)} (one seed)` : `${digits(value)} ± ${digits(half)}${seeds === 2 ? ' (two seeds)' : ''}`;
+  // The same model in every seed, such as the foundation's, differs by rounding at most.
+  const mean = half === undefined ? `${digits(value)} (one seed)` : half < 1e-9 ? `${digits(value)} ± 0` : `${digits(value)} ± ${digits(half)}${seeds === 2 ? ' (two seeds)' : ''}`;
   return difference ? `${mean} (${signed(difference.value)}, p = ${digits(difference.p)})` : mean;
 }
 
