@@ -156,8 +156,8 @@ function detail<T>(details: unknown, ...path: string[]): T {
   return at as T;
 }
 
-/** A long name in lines of about twenty letters. */
-const wrapped = (text: string): string => text.replace(/(.{14}\S*) /g, '$1<br>');
+/** A long name in lines of at most twenty letters, longer words aside. */
+const wrapped = (text: string): string => text.replace(/(?:^|(?<=\s))(.{1,20})(?:\s|$)/g, '$1<br>').replace(/<br>$/, '');
 
 function summary({ bySeed }: Group): { mean: number; ci?: readonly [number, number] } {
   const measured = [...bySeed.values()];
