@@ -1,10 +1,11 @@
-import { readFileSync, writeSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { MessageChannel } from 'node:worker_threads';
 import { LanguageClient } from './language/client.js';
 import { type LanguageWorkerData } from './language/worker.js';
 import { typescriptVersion } from './language/versions.js';
+import { note } from './note.js';
 import { packageRoot } from './packages.js';
 import { Session } from './session/session.js';
 import { startWorker } from './start-worker.js';
@@ -51,7 +52,7 @@ function versionIn(file: string): string {
 }
 
 function fail(message: string): never {
-  writeSync(2, `kernel: ${message}\n`);
+  note(message);
   process.exit(1);
 }
 

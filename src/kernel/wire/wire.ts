@@ -1,10 +1,10 @@
-import { writeSync } from 'node:fs';
 import { Session as Inspector } from 'node:inspector';
 import process from 'node:process';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import * as zmq from 'zeromq';
 import { languageInfo } from '../kernel-command.js';
 import { LanguageClient } from '../language/client.js';
+import { note } from '../note.js';
 import { address, type Connection } from './connection.js';
 import { History } from './history.js';
 import { Codec, protocolVersion, type Header, type Message } from './message.js';
@@ -90,9 +90,6 @@ cells.on('message', (message: ToWire) => {
     }
   }
 });
-
-/** To the terminal the kernel was started from. A worker's own `process.stderr` would end up among the cell's output. */
-const note = (line: string) => writeSync(2, `kernel: ${line}\n`);
 
 const tell = (message: FromWire) => cells.postMessage(message);
 
