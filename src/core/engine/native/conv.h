@@ -1,6 +1,6 @@
 // Convolution as an implicit matrix product: packing reads the image itself, so no column matrix exists. Channels are last.
 #pragma once
-#include "gemm.h"
+#include "winograd.h"
 
 #define MAX_TAPS 1024
 
@@ -124,10 +124,19 @@ static void conv_forward_view(conv_view *v, const conv_size *s, const float *x) 
 
 static int is_pointwise(const conv_size *s) { return s->kh == 1 && s->kw == 1 && s->stride == 1 && s->top == 0 && s->left == 0 && s->out_height == s->height && s->out_width == s->width; }
 
+// The filters that winograd.h takes.
+static int is_winograd(const conv_size *s) { return winograd_fits(s->kh, s->kw, s->stride, s->in, s->out); }
+
 // conv: x, filter [kh, kw, in, out], y, bias?, addend? like y; sizes
 static int k_conv(const args *a) {
   conv_size s = conv_sizes(a);
   if (s.kh * s.kw > MAX_TAPS) return 1;
+  if (is_winograd(&s)) {
+    winograd w = {.image = FLOATS(0), .images = s.images, .height = s.height, .width = s.width, .channels = s.in, .out_height = s.out_height, .out_width = s.out_width, .out = s.out,
+                  .top = s.top, .left = s.left, .filter = FLOATS(1), .bias = FLOATS(3), .addend = FLOATS(4), .y = FLOATS(2)};
+    winograd_conv(&w);
+    return 0;
+  }
   conv_view v;
   conv_forward_view(&v, &s, FLOATS(0));
   gemm g = {.a = FLOATS(0), .b = FLOATS(1), .c = FLOATS(2), .bias = FLOATS(3), .addend = FLOATS(4), .m = s.images * s.out_height * s.out_width, .n = s.out, .k = s.kh * s.kw * s.in,
@@ -140,6 +149,12 @@ static int k_conv(const args *a) {
 static int k_conv_grad_filter(const args *a) {
   conv_size s = conv_sizes(a);
   if (s.kh * s.kw > MAX_TAPS) return 1;
+  if (is_winograd(&s)) {
+    winograd w = {.image = FLOATS(0), .images = s.images, .height = s.height, .width = s.width, .channels = s.in, .out_height = s.out_height, .out_width = s.out_width, .out = s.out,
+                  .top = s.top, .left = s.left, .y = FLOATS(1)};
+    winograd_grad_filter(&w, FLOATS(2));
+    return 0;
+  }
   conv_view v;
   conv_forward_view(&v, &s, FLOATS(0));
   gemm g = {.a = FLOATS(0), .b = FLOATS(1), .c = FLOATS(2), .m = s.kh * s.kw * s.in, .n = s.out, .k = s.images * s.out_height * s.out_width,
@@ -152,6 +167,12 @@ static int k_conv_grad_filter(const args *a) {
 static int k_conv_grad_input(const args *a) {
   conv_size s = conv_sizes(a);
   if (s.kh * s.kw > MAX_TAPS) return 1;
+  if (is_winograd(&s)) {
+    winograd w = {.image = FLOATS(0), .images = s.images, .height = s.out_height, .width = s.out_width, .channels = s.out, .out_height = s.height, .out_width = s.width, .out = s.in,
+                  .top = 2 - s.top, .left = 2 - s.left, .filter = FLOATS(1), .flipped = 1, .addend = FLOATS(3), .y = FLOATS(2)};
+    winograd_conv(&w);
+    return 0;
+  }
   for (int64_t py = 0; py < min64(s.stride, s.height); py++)
     for (int64_t px = 0; px < min64(s.stride, s.width); px++) {
       conv_view v = {.image = FLOATS(0), .height = s.out_height, .width = s.out_width, .channels = s.out, .grid_height = ceil_div(s.height - py, s.stride),
