@@ -77,9 +77,11 @@ function checkConv(engine: Engine, s: Partial<reference.ConvSizes> = {}): void {
   const [x, filter] = [normals(images * sizes.height * sizes.width * inputs), normals(sizes.kh * sizes.kw * inputs * outputs)];
   const dy = normals(images * outHeight * outWidth * outputs);
   const bias = flag() ? normals(outputs) : null;
-  const what = JSON.stringify(sizes);
-  close(call(engine, 'conv', [x, filter, out(dy.length), bias], numbers)[0], reference.conv(x, filter, bias, sizes), `conv ${what}`);
-  close(call(engine, 'conv_grad_input', [dy, filter, out(x.length)], numbers)[0], reference.convGradInput(dy, filter, sizes), `conv_grad_input ${what}`);
+  const [addend, soFar] = [flag() ? normals(dy.length) : null, flag() ? normals(x.length) : null];
+  const plus = (values: ArrayLike<number>, more: Float32Array | null) => Array.from(values, (v, i) => v + (more ? more[i] : 0));
+  const what = JSON.stringify({ ...sizes, bias: !!bias, addend: !!addend, soFar: !!soFar });
+  close(call(engine, 'conv', [x, filter, out(dy.length), bias, addend], numbers)[0], plus(reference.conv(x, filter, bias, sizes), addend), `conv ${what}`);
+  close(call(engine, 'conv_grad_input', [dy, filter, out(x.length), soFar], numbers)[0], plus(reference.convGradInput(dy, filter, sizes), soFar), `conv_grad_input ${what}`);
   close(call(engine, 'conv_grad_filter', [x, dy, out(filter.length)], numbers)[0], reference.convGradFilter(x, dy, sizes), `conv_grad_filter ${what}`);
 }
 
@@ -237,6 +239,8 @@ const noBytes = new Uint8Array(0);
 const three = Float32Array.of(1, 2, 3);
 const six = Float32Array.of(1, 2, 3, 4, 5, 6);
 
+const manyFilters = new Float32Array(9 * 16 * 16);
+
 /** Every kernel with an axis of size 0, and what stands in its outputs: nothing, or the value of an empty sum. */
 const emptyCalls: Record<Exclude<KernelName, 'peak'>, [tensors: Argument[], numbers: number[], outputs: number[][]][]> = {
   gemm: [
@@ -244,9 +248,18 @@ const emptyCalls: Record<Exclude<KernelName, 'peak'>, [tensors: Argument[], numb
     [[none, none, out(2), Float32Array.of(7, 8), null], [1, 0, 0, 0, 1, 2, 0, 1, 2, 2, 0, 0, 0], [[7, 8]]],
     [[none, six, out(0), null, null], [0, 0, 0, 0, 2, 2, 3, 3, 2, 2, 0, 0, 0], [[]]],
   ],
-  conv: [[[none, six, out(0), null, null], [0, 4, 4, 2, 4, 4, 3, 1, 1, 1, 0, 0], [[]]]],
-  conv_grad_filter: [[[none, none, out(6)], [0, 4, 4, 2, 4, 4, 3, 1, 1, 1, 0, 0], [[0, 0, 0, 0, 0, 0]]]],
-  conv_grad_input: [[[none, six, out(0), null], [0, 4, 4, 2, 4, 4, 3, 1, 1, 1, 0, 0], [[]]]],
+  conv: [
+    [[none, six, out(0), null, null], [0, 4, 4, 2, 4, 4, 3, 1, 1, 1, 0, 0], [[]]],
+    [[none, manyFilters, out(0), null, null], [0, 4, 4, 16, 4, 4, 16, 3, 3, 1, 1, 1], [[]]],
+  ],
+  conv_grad_filter: [
+    [[none, none, out(6)], [0, 4, 4, 2, 4, 4, 3, 1, 1, 1, 0, 0], [[0, 0, 0, 0, 0, 0]]],
+    [[none, none, out(manyFilters.length)], [0, 4, 4, 16, 4, 4, 16, 3, 3, 1, 1, 1], [Array.from(manyFilters, () => 0)]],
+  ],
+  conv_grad_input: [
+    [[none, six, out(0), null], [0, 4, 4, 2, 4, 4, 3, 1, 1, 1, 0, 0], [[]]],
+    [[none, manyFilters, out(0), null], [0, 4, 4, 16, 4, 4, 16, 3, 3, 1, 1, 1], [[]]],
+  ],
   attention: [
     [[none, none, none, null, out(0), out(0)], [0, 3, 3, 1, 1, 2, 0, 1, 0, 0, 3], [[], []]],
     [[none, six, six, null, out(0), out(0)], [1, 0, 3, 1, 1, 2, 0, 1, 0, 0, 3], [[], []]],
@@ -328,7 +341,18 @@ for (const { name, load } of testEngines()) {
       for (let i = 0; i < 25; i++) checkConv(engine);
       checkConv(engine, { kh: 1, kw: 1, stride: 1, top: 0, left: 0 });
       checkConv(engine, { images: 0 });
-      checkConv(engine, { images: 2, height: 20, width: 18, inputs: 20, outputs: 33, kh: 3, kw: 3, stride: 1, top: 1, left: 1 });
+    });
+
+    test('convolve by 3 x 3 filters of many channels in tiles of 4 x 4', () => {
+      const tiled = { kh: 3, kw: 3, stride: 1 };
+      for (let i = 0; i < 25; i++) checkConv(engine, { ...tiled, inputs: stream.choice([16, 17, 31, 32, 48]), outputs: stream.choice([16, 19, 33, 64, 70]), height: upTo(14), width: upTo(14) });
+      checkConv(engine, { ...tiled, images: 2, height: 20, width: 18, inputs: 20, outputs: 33, top: 1, left: 1 });
+      // Groups of tiles whose sums are added up; filters that each chunk transforms for itself; slices of both kinds of channels; more than the tiles take.
+      checkConv(engine, { ...tiled, images: 5, height: 31, width: 32, inputs: 16, outputs: 17, top: 1, left: 1 });
+      checkConv(engine, { ...tiled, images: 2, height: 8, width: 8, inputs: 128, outputs: 130, top: 1, left: 1 });
+      checkConv(engine, { ...tiled, images: 1, height: 5, width: 4, inputs: 70, outputs: 300, top: 2, left: 0 });
+      checkConv(engine, { ...tiled, images: 1, height: 2, width: 2, inputs: 16, outputs: 1025, top: 1, left: 1 });
+      checkConv(engine, { ...tiled, images: 1, height: 3, width: 3, inputs: 380, outputs: 380, top: 1, left: 1 });
     });
 
     test('attend and take gradients: shared heads, bias, causal, one block of keys or several', () => {
@@ -498,6 +522,7 @@ describe('the engines', () => {
       const pair = testEngines().filter((one) => one.name.startsWith(kind) && /\d$/.test(one.name));
       if (pair.length < 2) continue;
       const [a, b, x] = [normals(120 * 300), normals(300 * 90), normals(4 * 16 * 16 * 24)];
+      const [filter, manyColumns] = [normals(9 * 24 * 24), normals(9 * 96 * 256)];
       const heads = normals(2 * 80 * 24);
       const sizes: DecodeSizes = { rows: 3, dim: 96, heads: 4, kvHeads: 2, headDim: 24, inner: 300, length: 50, room: 64, eps: 1e-5, scale: 0.2, angleRow: 0, biasRow: 0 };
       const decoded = decodeTensors(sizes, false);
@@ -507,7 +532,10 @@ describe('the engines', () => {
         const [y, lse] = call(engine, 'attention', [heads, heads, heads, null, out(heads.length), out(480)], attended);
         return [
           call(engine, 'gemm', [a, b, out(120 * 90), null], [1, 0, 0, 0, 120, 90, 300, 300, 90, 90, 0, 0, 0]),
+          call(engine, 'conv', [x, filter, out(x.length), null, null], [4, 16, 16, 24, 16, 16, 24, 3, 3, 1, 1, 1]),
+          call(engine, 'conv', [x, manyColumns, out(4 * 8 * 8 * 256), null, null], [4, 8, 8, 96, 8, 8, 256, 3, 3, 1, 1, 1]),
           call(engine, 'conv_grad_filter', [x, x, out(9 * 24 * 24)], [4, 16, 16, 24, 16, 16, 24, 3, 3, 1, 1, 1]),
+          call(engine, 'conv_grad_filter', [x, x, out(9 * 24 * 24)], [4, 16, 16, 24, 14, 14, 24, 3, 3, 1, 0, 0]),
           call(engine, 'group_norm', [x, a, b, out(x.length), out(16), out(16)], [4, 256, 24, 4, 1e-5, 1]),
           call(engine, 'sum', [a, out(300)], [1, 120, 300, 1]),
           [y, lse],
