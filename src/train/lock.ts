@@ -1,22 +1,24 @@
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 
-interface Holder {
+/** A process, named so that its being alive can be asked on its machine. */
+export interface Holder {
   pid: number;
   host: string;
-  /** When the process started, in the kernel's ticks, so that a reused process id is not taken for the writer. Absent without /proc. */
+  /** When the process started, in the kernel's ticks, so that a reused process id is not taken for it. Absent without /proc. */
   startTicks?: string;
 }
+
+export const thisProcess = (): Holder => ({ pid: process.pid, host: hostname(), startTicks: startTicks(process.pid) });
 
 /**
  * Lets one process write a folder. The lock file names its holder; one whose holder is gone is taken over. Returns the release.
  * On a file system shared by machines a lock of another host cannot be tested and is respected.
  */
 export function lockFolder(path: string): () => void {
-  const mine: Holder = { pid: process.pid, host: hostname(), startTicks: startTicks(process.pid) };
   // The lock appears with its content: the file is written under another name and linked to the lock's.
   const draft = `${path}.${process.pid}.${Math.random().toString(36).slice(2)}`;
-  writeFileSync(draft, JSON.stringify(mine));
+  writeFileSync(draft, JSON.stringify(thisProcess()));
   try {
     for (;;) {
       try {
@@ -62,7 +64,8 @@ function readHolder(path: string): Holder | undefined {
   }
 }
 
-function isAlive({ pid, host, startTicks: ticks }: Holder): boolean {
+/** Whether the process lives; of another machine's, which cannot be asked, it is assumed. */
+export function isAlive({ pid, host, startTicks: ticks }: Holder): boolean {
   if (host !== hostname()) return true;
   try {
     process.kill(pid, 0);
