@@ -112,7 +112,8 @@ static inline __attribute__((always_inline)) void winograd_filter_tile(const vf 
 
 #define FILTER_ROWS 32
 
-// Filters from `rows` channels to `columns` output channels, transformed, as panels for the register tile: out[position * apart + channel * NR + column].
+// Filters from `rows` (at most FILTER_ROWS) channels to `columns` output channels, transformed, as panels for the register tile:
+// out[position * apart + channel * NR + column]. `turned` has room for POSITIONS * NR * FILTER_ROWS elements.
 static void winograd_filters(const winograd *w, int64_t channel, int64_t rows, int64_t first, int64_t columns, float *turned, float *out, int64_t apart) {
   int64_t tap = w->channels * w->out;
   vf g[9], u[POSITIONS];
@@ -144,8 +145,6 @@ static void winograd_filters(const winograd *w, int64_t channel, int64_t rows, i
     pack_transposed(lines, (int)columns, NR, (int)rows, out + p * apart);
   }
 }
-
-#define TURNED_FLOATS (POSITIONS * NR * FILTER_ROWS)
 
 // Elements between the positions of the filters to `count` output channels.
 static inline int64_t winograd_filters_apart(const winograd *w, int64_t count) { return round_up(count, NR) * w->channels + APART; }
@@ -183,26 +182,17 @@ static inline __attribute__((always_inline)) void open_tile(int height, int64_t 
     for (int v = 0; v < NV; v++) *(vf *)(out + i * ldc + v * VL) = c[i][v];
 }
 
-// Rows that lie apart, panels of b.
-static void open_rows(int64_t m, int64_t k, const float *a, int64_t lda, const float *b, float *c, int64_t ldc) {
+// The same for m rows. Inlined, so that the tile knows which of `row` and `step` is 1.
+static inline __attribute__((always_inline)) void open_product(int64_t m, int64_t k, const float *a, int64_t row, int64_t step, const float *b, int64_t ldb, float *c, int64_t ldc, int add) {
   int64_t i = 0;
-  for (; i + MR <= m; i += MR) open_tile(MR, k, a + i * lda, lda, 1, b, NR, c + i * ldc, ldc, 0);
+  for (; i + MR <= m; i += MR) open_tile(MR, k, a + i * row, row, step, b, ldb, c + i * ldc, ldc, add);
 #if MR > 8
-  for (; i + 8 <= m; i += 8) open_tile(8, k, a + i * lda, lda, 1, b, NR, c + i * ldc, ldc, 0);
+  for (; i + 8 <= m; i += 8) open_tile(8, k, a + i * row, row, step, b, ldb, c + i * ldc, ldc, add);
 #endif
-  for (; i + 4 <= m; i += 4) open_tile(4, k, a + i * lda, lda, 1, b, NR, c + i * ldc, ldc, 0);
-  for (; i < m; i++) open_tile(1, k, a + i * lda, lda, 1, b, NR, c + i * ldc, ldc, 0);
-}
-
-// Rows that are neighbours (a is transposed), b as it lies.
-static void open_columns(int64_t m, int64_t k, const float *a, int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc, int add) {
-  int64_t i = 0;
-  for (; i + MR <= m; i += MR) open_tile(MR, k, a + i, 1, lda, b, ldb, c + i * ldc, ldc, add);
-#if MR > 8
-  for (; i + 8 <= m; i += 8) open_tile(8, k, a + i, 1, lda, b, ldb, c + i * ldc, ldc, add);
+#if MR > 4
+  for (; i + 4 <= m; i += 4) open_tile(4, k, a + i * row, row, step, b, ldb, c + i * ldc, ldc, add);
 #endif
-  for (; i + 4 <= m; i += 4) open_tile(4, k, a + i, 1, lda, b, ldb, c + i * ldc, ldc, add);
-  for (; i < m; i++) open_tile(1, k, a + i, 1, lda, b, ldb, c + i * ldc, ldc, add);
+  for (; i < m; i++) open_tile(1, k, a + i * row, row, step, b, ldb, c + i * ldc, ldc, add);
 }
 
 static void winograd_chunk(void *context, int64_t chunk, int thread) {
@@ -210,20 +200,20 @@ static void winograd_chunk(void *context, int64_t chunk, int thread) {
   int64_t from = chunk % w->slices * w->slice, count = min64(w->slice, w->out - from), first = chunk / w->slices * w->group, last = min64(w->tiles, first + w->group);
   int64_t channels = round_up(w->channels, VL), columns = round_up(count, NR), panel = w->channels * NR;
   int64_t apart = w->block * channels + APART, products_apart = w->block * columns + APART, filters_apart = winograd_filters_apart(w, w->filters ? w->out : count);
-  float *none = scratch(thread), *image = none + channels, *products = image + POSITIONS * apart, *own = products + POSITIONS * products_apart;
+  float *none = scratch(thread), *image = none + channels, *products = image + POSITIONS * apart, *own = products + POSITIONS * products_apart, *turned = own + POSITIONS * filters_apart;
   const float *filters = own;
   if (w->filters) filters = w->filters + from * w->channels;
   else
     for (int64_t j = 0; j < columns; j += NR)
       for (int64_t c = 0; c < w->channels; c += FILTER_ROWS)
-        winograd_filters(w, c, min64(FILTER_ROWS, w->channels - c), from + j, min64(NR, count - j), image, own + j / NR * panel + c * NR, filters_apart);
+        winograd_filters(w, c, min64(FILTER_ROWS, w->channels - c), from + j, min64(NR, count - j), turned, own + j / NR * panel + c * NR, filters_apart);
   for (int64_t c = 0; c < channels; c++) none[c] = 0;
   for (int64_t t = first; t < last; t += w->block) {
     int64_t tiles = min64(w->block, last - t);
     for (int64_t i = 0; i < tiles; i++) winograd_image_tile(w, t + i, 0, w->channels, none, image + i * channels, apart);
     for (int p = 0; p < POSITIONS; p++)
       for (int64_t j = 0; j < columns; j += NR)
-        open_rows(tiles, w->channels, image + p * apart, channels, filters + p * filters_apart + j / NR * panel, products + p * products_apart + j, columns);
+        open_product(tiles, w->channels, image + p * apart, channels, 1, filters + p * filters_apart + j / NR * panel, NR, products + p * products_apart + j, columns, 0);
     for (int64_t i = 0; i < tiles; i++) winograd_result_tile(w, t + i, from, count, products + i * columns, products_apart);
   }
 }
@@ -340,7 +330,7 @@ static void winograd_gradient_chunk(void *context, int64_t chunk, int thread) {
     }
     for (int p = 0; p < POSITIONS; p++)
       for (int64_t j = 0; j < columns; j += NR)
-        open_columns(count, tiles, image + p * apart, channels, dy + p * dy_apart + j, columns, sums + p * sums_apart + j, columns, t > first);
+        open_product(count, tiles, image + p * apart, 1, channels, dy + p * dy_apart + j, columns, sums + p * sums_apart + j, columns, t > first);
   }
   int64_t tap = w->channels * w->out;
   float *dfilter = g->dfilter + group * 9 * tap;
