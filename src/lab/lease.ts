@@ -1,4 +1,4 @@
-import { closeSync, existsSync, linkSync, mkdirSync, openSync, readdirSync, rmSync, statSync, utimesSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, linkSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import { writeDurably } from './files.js';
@@ -20,12 +20,15 @@ export interface Lease {
   release(): void;
 }
 
-/** Claims the work kept in `folder`; undefined when it is finished or held by a live worker. `ttl` is in milliseconds. */
-export function claim(folder: string, worker: string, ttl: number): Lease | undefined {
+/**
+ * Claims the work kept in `folder`; undefined when it is finished or held by a live worker. That is one whose newest lease is at most `ttl` milliseconds
+ * old, or, where `lives` knows, one that lives. A lease that was given up is free.
+ */
+export function claim(folder: string, worker: string, ttl: number, lives?: (worker: string) => boolean | undefined): Lease | undefined {
   mkdirSync(folder, { recursive: true });
   if (existsSync(join(folder, 'result.json'))) return undefined;
   const newest = newestToken(folder);
-  if (newest > 0 && !isAbandoned(leasePath(folder, newest), ttl)) return undefined;
+  if (newest > 0 && !isAbandoned(leasePath(folder, newest), ttl, lives)) return undefined;
 
   const token = newest + 1;
   const path = leasePath(folder, token);
@@ -45,7 +48,7 @@ export function claim(folder: string, worker: string, ttl: number): Lease | unde
     token,
     isCurrent,
     renew: () => touch(path, new Date()),
-    release: () => touch(path, new Date(0)),
+    release: () => touch(path, givenUp),
     commit(result) {
       if (!isCurrent()) return false;
       const temporary = join(folder, `result.${token}.${randomUUID()}.tmp`);
@@ -70,13 +73,29 @@ function newestToken(folder: string): number {
   return Math.max(0, ...tokens);
 }
 
-function isAbandoned(path: string, ttl: number): boolean {
+function isAbandoned(path: string, ttl: number, lives?: (worker: string) => boolean | undefined): boolean {
   try {
-    return Date.now() - statSync(path).mtimeMs > ttl;
+    const { mtimeMs } = statSync(path);
+    const isAlive = lives && mtimeMs > givenUp.getTime() ? ask(path, lives) : undefined;
+    return isAlive === undefined ? Date.now() - mtimeMs > ttl : !isAlive;
   } catch {
     return false; // gone between listing and looking: the next round decides
   }
 }
+
+/** What is known of the worker of a lease; nothing while the lease is being written, or where its worker is named otherwise. */
+function ask(path: string, lives: (worker: string) => boolean | undefined): boolean | undefined {
+  const text = readFileSync(path, 'utf8');
+  try {
+    return lives((JSON.parse(text) as { worker: string }).worker);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** The modification time of a lease whose holder gave it up. */
+const givenUp = new Date(0);
 
 function touch(path: string, time: Date) {
   try {

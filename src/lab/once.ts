@@ -1,4 +1,3 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -18,8 +17,7 @@ export async function onceForAll(folder: string, { ttl = 60_000, signal }: { ttl
   const isDone = () => readJson(join(folder, 'result.json')) !== undefined;
   while (!isDone()) {
     signal?.throwIfAborted();
-    const lives = holderLives(claims);
-    const lease = lives === true ? undefined : claim(claims, me, lives === false ? -1 : ttl);
+    const lease = claim(claims, me, ttl, lives);
     if (!lease) {
       await pause(Math.min(1000, ttl / 4));
       continue;
@@ -34,17 +32,8 @@ export async function onceForAll(folder: string, { ttl = 60_000, signal }: { ttl
   }
 }
 
-/** Whether the process of the newest claim is alive; undefined without a claim that holds, or where it cannot be known. */
-function holderLives(claims: string): boolean | undefined {
-  try {
-    const tokens = readdirSync(claims).flatMap((name) => (/^lease\.\d+$/.test(name) ? [Number(name.slice(6))] : []));
-    const path = join(claims, `lease.${Math.max(...tokens)}`);
-    if (statSync(path).mtimeMs === 0) return undefined; // given up
-    const holder = JSON.parse((JSON.parse(readFileSync(path, 'utf8')) as { worker: string }).worker) as Holder;
-    return holder.host === hostname() ? isAlive(holder) : undefined;
-  } catch (error) {
-    // Not claimed yet, or being written: then its age decides.
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT' || error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+/** Whether the process that calls itself so is alive; of another machine's it cannot be known. */
+function lives(worker: string): boolean | undefined {
+  const holder = JSON.parse(worker) as Holder;
+  return holder.host === hostname() ? isAlive(holder) : undefined;
 }

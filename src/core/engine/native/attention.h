@@ -33,55 +33,15 @@ static int64_t visible_keys(const attention_job *job, int64_t end) {
   return job->causal ? max64(0, min64(job->keys, end + job->keys - job->tokens)) : job->keys;
 }
 
-// c[i][0 .. nv) = (add ? c : 0) + sum over k of a[i * row_a + k * step_a] * b[k * step_b]; mr, nv and row_a are known to the compiler.
-static inline __attribute__((always_inline)) void attention_tile(int mr, int nv, int64_t k, const float *a, int64_t row_a, int64_t step_a, const float *b, int64_t step_b,
-                                                                 float *c, int64_t row_c, int add) {
-  vf sum[MR][NV];
-#pragma GCC unroll 16
-  for (int i = 0; i < mr; i++)
-#pragma GCC unroll 4
-    for (int v = 0; v < nv; v++) sum[i][v] = (vf){0};
-  for (int64_t q = 0; q < k; q++, a += step_a, b += step_b) {
-    vf bv[NV];
-#pragma GCC unroll 4
-    for (int v = 0; v < nv; v++) bv[v] = ((const vf *)b)[v];
-#pragma GCC unroll 16
-    for (int i = 0; i < mr; i++) {
-      vf av = a[i * row_a] - (vf){0};
-#pragma GCC unroll 4
-      for (int v = 0; v < nv; v++) sum[i][v] = MADD(av, bv[v], sum[i][v]);
-    }
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < mr; i++)
-#pragma GCC unroll 4
-    for (int v = 0; v < nv; v++) {
-      vf *to = (vf *)(c + i * row_c) + v;
-      if (add) *to += sum[i][v];
-      else *to = sum[i][v];
-    }
-}
-
-static inline __attribute__((always_inline)) void attention_rows(int nv, int64_t rows, int64_t k, const float *a, int64_t row_a, int64_t step_a, const float *b, int64_t step_b,
-                                                                 float *c, int64_t row_c, int add) {
-  int64_t i = 0;
-  for (; i + MR <= rows; i += MR) attention_tile(MR, nv, k, a + i * row_a, row_a, step_a, b, step_b, c + i * row_c, row_c, add);
-  if (MR > 8)
-    for (; i + 8 <= rows; i += 8) attention_tile(MR > 8 ? 8 : 1, nv, k, a + i * row_a, row_a, step_a, b, step_b, c + i * row_c, row_c, add);
-  if (MR > 4)
-    for (; i + 4 <= rows; i += 4) attention_tile(MR > 4 ? 4 : 1, nv, k, a + i * row_a, row_a, step_a, b, step_b, c + i * row_c, row_c, add);
-  for (; i < rows; i++) attention_tile(1, nv, k, a + i * row_a, row_a, step_a, b, step_b, c + i * row_c, row_c, add);
-}
-
 // c [rows, NR] (+)= A B with columns of A contiguous (a row of keys or values is a column of A) and a panel B [k, NR].
 static void attention_from_columns(int64_t rows, int64_t k, const float *a, int64_t step_a, const float *b, float *c, int add) {
-  attention_rows(NV, rows, k, a, 1, step_a, b, NR, c, NR, add);
+  open_product(NV, rows, k, a, 1, step_a, b, NR, c, NR, add);
 }
 // c [rows, width] += A B with a panel A [rows, NR], of which k columns count, and rows of B; width is a multiple of VL.
 static void attention_from_panel(int64_t rows, int64_t k, const float *a, const float *b, int64_t step_b, float *c, int64_t width) {
   int64_t j = 0;
-  for (; j + NR <= width; j += NR) attention_rows(NV, rows, k, a, NR, 1, b + j, step_b, c + j, width, 1);
-  for (; j < width; j += VL) attention_rows(1, rows, k, a, NR, 1, b + j, step_b, c + j, width, 1);
+  for (; j + NR <= width; j += NR) open_product(NV, rows, k, a, NR, 1, b + j, step_b, c + j, width, 1);
+  for (; j < width; j += VL) open_product(1, rows, k, a, NR, 1, b + j, step_b, c + j, width, 1);
 }
 
 // Rows [0, count) of x, each of d, as panels [d][width] one after the other; the last one is filled up with zeros.
@@ -126,7 +86,7 @@ static void attention_unpack(const float *x, int64_t lanes, int64_t d, const flo
 // The panel's queries start at i, `lanes` of them, the keys at j0.
 static void attention_scores(const attention_job *job, int64_t b, const float *keys, const float *queries, int64_t i, int64_t lanes, int64_t j0, int64_t n, float *s) {
   int64_t d = job->dim;
-  for (int64_t j = 0; j < n; j += MR) attention_tile(MR, NV, d, keys + j * d, 1, MR, queries, NR, s + j * NR, NR, 0);
+  for (int64_t j = 0; j < n; j += MR) open_tile(MR, NV, d, keys + j * d, 1, MR, queries, NR, s + j * NR, NR, 0);
   if (job->bias) {
     const float *bias = job->bias + b * job->bias_batch + j0;
     if (job->bias_row) {
@@ -277,7 +237,7 @@ static const float *attention_padded(const float *x, int64_t *ld, int64_t rows, 
 static void attention_grad_head(void *context, int64_t chunk, int thread) {
   const attention_job *job = context;
   int64_t kv = chunk % job->kv_heads, b = chunk / job->kv_heads, d = job->dim, group = job->heads / job->kv_heads, step = attention_key_block(d);
-  int64_t ldq = job->heads * d, ldk = job->kv_heads * d, at_k = b * job->keys * ldk + kv * d, padded = ceil_div(d, VL) * VL;
+  int64_t ldq = job->heads * d, ldk = job->kv_heads * d, at_k = b * job->keys * ldk + kv * d, padded = round_up(d, VL);
   float *keys = scratch(thread), *values = keys + step * d, *dkeys = values + step * d, *dvalues = dkeys + step * padded, *s = dvalues + step * padded, *t = s + step * NR;
   float *queries = t + step * NR, *dys = queries + NR * d, *dqs = dys + NR * d, *query_rows = dqs + NR * d, *dy_rows = query_rows + NR * padded;
   float factor[NR], lse[NR], delta[NR];
@@ -306,7 +266,7 @@ static void attention_grad_head(void *context, int64_t chunk, int thread) {
         // Lanes without a query have no probability.
         for (int64_t l = 0; l < NR; l++) lse[l] = l < lanes ? job->lse[row + l] : INFINITY_F, delta[l] = l < lanes ? job->delta[row + l] : 0.f;
         attention_scores(job, b, keys, queries, i, lanes, j0, seen, s);
-        for (int64_t j = 0; j < seen; j += MR) attention_tile(MR, NV, d, values + j * d, 1, MR, dys, NR, t + j * NR, NR, 0);
+        for (int64_t j = 0; j < seen; j += MR) open_tile(MR, NV, d, values + j * d, 1, MR, dys, NR, t + j * NR, NR, 0);
         for (int64_t j = 0; j < seen; j++) {
           SIMD for (int l = 0; l < NR; l++) {
             float p = exp_below_88(s[j * NR + l] - lse[l]);

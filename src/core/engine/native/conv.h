@@ -124,16 +124,20 @@ static void conv_forward_view(conv_view *v, const conv_size *s, const float *x) 
 
 static int is_pointwise(const conv_size *s) { return s->kh == 1 && s->kw == 1 && s->stride == 1 && s->top == 0 && s->left == 0 && s->out_height == s->height && s->out_width == s->width; }
 
-// The filters that winograd.h takes.
+// The filters that winograd.h takes, and what it needs to know of sizes.
 static int is_winograd(const conv_size *s) { return winograd_fits(s->kh, s->kw, s->stride, s->in, s->out); }
+static winograd winograd_of(const conv_size *s, const float *image) {
+  return (winograd){.image = image, .images = s->images, .height = s->height, .width = s->width, .channels = s->in, .out_height = s->out_height, .out_width = s->out_width, .out = s->out,
+                    .top = s->top, .left = s->left};
+}
 
 // conv: x, filter [kh, kw, in, out], y, bias?, addend? like y; sizes
 static int k_conv(const args *a) {
   conv_size s = conv_sizes(a);
   if (s.kh * s.kw > MAX_TAPS) return 1;
   if (is_winograd(&s)) {
-    winograd w = {.image = FLOATS(0), .images = s.images, .height = s.height, .width = s.width, .channels = s.in, .out_height = s.out_height, .out_width = s.out_width, .out = s.out,
-                  .top = s.top, .left = s.left, .filter = FLOATS(1), .bias = FLOATS(3), .addend = FLOATS(4), .y = FLOATS(2)};
+    winograd w = winograd_of(&s, FLOATS(0));
+    w.filter = FLOATS(1), w.y = FLOATS(2), w.bias = FLOATS(3), w.addend = FLOATS(4);
     winograd_conv(&w);
     return 0;
   }
@@ -150,8 +154,8 @@ static int k_conv_grad_filter(const args *a) {
   conv_size s = conv_sizes(a);
   if (s.kh * s.kw > MAX_TAPS) return 1;
   if (is_winograd(&s)) {
-    winograd w = {.image = FLOATS(0), .images = s.images, .height = s.height, .width = s.width, .channels = s.in, .out_height = s.out_height, .out_width = s.out_width, .out = s.out,
-                  .top = s.top, .left = s.left, .y = FLOATS(1)};
+    winograd w = winograd_of(&s, FLOATS(0));
+    w.y = FLOATS(1);
     winograd_grad_filter(&w, FLOATS(2));
     return 0;
   }
@@ -168,8 +172,9 @@ static int k_conv_grad_input(const args *a) {
   conv_size s = conv_sizes(a);
   if (s.kh * s.kw > MAX_TAPS) return 1;
   if (is_winograd(&s)) {
-    winograd w = {.image = FLOATS(0), .images = s.images, .height = s.out_height, .width = s.out_width, .channels = s.out, .out_height = s.height, .out_width = s.width, .out = s.in,
-                  .top = 2 - s.top, .left = 2 - s.left, .filter = FLOATS(1), .flipped = 1, .addend = FLOATS(3), .y = FLOATS(2)};
+    conv_size back = {s.images, s.out_height, s.out_width, s.out, s.height, s.width, s.in, s.kh, s.kw, s.stride, 2 - s.top, 2 - s.left};
+    winograd w = winograd_of(&back, FLOATS(0));
+    w.filter = FLOATS(1), w.flipped = 1, w.y = FLOATS(2), w.addend = FLOATS(3);
     winograd_conv(&w);
     return 0;
   }

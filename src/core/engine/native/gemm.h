@@ -146,6 +146,48 @@ static void micro_tile(const gemm *g, int k, const float *restrict a, const floa
   }
 }
 
+// Operands that are read where they lie, without packing, in scratch memory of the caller's making.
+// c[i][0 .. nv) = (add ? c : 0) + sum over k of a[i * row_a + k * step_a] * b[k * step_b]; mr, nv and row_a are known to the compiler.
+static inline __attribute__((always_inline)) void open_tile(int mr, int nv, int64_t k, const float *a, int64_t row_a, int64_t step_a, const float *b, int64_t step_b,
+                                                            float *c, int64_t row_c, int add) {
+  vf sum[MR][NV];
+#pragma GCC unroll 16
+  for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; v++) sum[i][v] = (vf){0};
+  for (int64_t q = 0; q < k; q++, a += step_a, b += step_b) {
+    vf bv[NV];
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; v++) bv[v] = ((const vf *)b)[v];
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++) {
+      vf av = a[i * row_a] - (vf){0};
+#pragma GCC unroll 4
+      for (int v = 0; v < nv; v++) sum[i][v] = MADD(av, bv[v], sum[i][v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; v++) {
+      vf *to = (vf *)(c + i * row_c) + v;
+      if (add) *to += sum[i][v];
+      else *to = sum[i][v];
+    }
+}
+
+// The same for any number of rows.
+static inline __attribute__((always_inline)) void open_product(int nv, int64_t rows, int64_t k, const float *a, int64_t row_a, int64_t step_a, const float *b, int64_t step_b,
+                                                               float *c, int64_t row_c, int add) {
+  int64_t i = 0;
+  for (; i + MR <= rows; i += MR) open_tile(MR, nv, k, a + i * row_a, row_a, step_a, b, step_b, c + i * row_c, row_c, add);
+  if (MR > 8)
+    for (; i + 8 <= rows; i += 8) open_tile(MR > 8 ? 8 : 1, nv, k, a + i * row_a, row_a, step_a, b, step_b, c + i * row_c, row_c, add);
+  if (MR > 4)
+    for (; i + 4 <= rows; i += 4) open_tile(MR > 4 ? 4 : 1, nv, k, a + i * row_a, row_a, step_a, b, step_b, c + i * row_c, row_c, add);
+  for (; i < rows; i++) open_tile(1, nv, k, a + i * row_a, row_a, step_a, b, step_b, c + i * row_c, row_c, add);
+}
+
 // Rows [i, i + mc) times packed columns [j, j + nc) for one block of k.
 static void macro_block(const gemm *g, int64_t i, int mc, int64_t j, int nc, int kc, int first_k, const float *pa, const float *pb, int64_t pb_panel) {
   float *rows[MC];
@@ -312,7 +354,7 @@ static void gemm_parallel(const gemm *g) {
   } else {
     job.packed = workspace();
     // A slab of k and of columns such that the packed part of B fits.
-    int64_t columns = ceil_div(g->n, NR) * NR;
+    int64_t columns = round_up(g->n, NR);
     int64_t ks = min64(g->k, max64(KC, WORKSPACE_FLOATS / min64(columns, 1024) / KC * KC));
     int64_t nc = min64(columns, WORKSPACE_FLOATS / ks / NR * NR);
     for (job.k0 = 0; job.k0 < g->k; job.k0 += ks) {

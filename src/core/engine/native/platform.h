@@ -43,6 +43,7 @@ typedef float wasm_v4f __attribute__((vector_size(16)));
 static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t round_up(int64_t n, int64_t unit) { return ceil_div(n, unit) * unit; }
 
 // The largest of n values, at least `start`. NaN is passed over: the sum of exponentials that follows shows it.
 static inline float row_max(const float *x, int64_t n, float start) {

@@ -21,8 +21,6 @@ typedef struct {
   float *filters;                               // transformed once for all chunks, or null: by each chunk for its slice
 } winograd;
 
-static inline int64_t round_up(int64_t n, int64_t unit) { return ceil_div(n, unit) * unit; }
-
 static inline __attribute__((always_inline)) vf load_some(const float *p, int64_t n) {
   if (n >= VL) return *(const vf *)p;
   float lanes[VL] = {0};
@@ -40,15 +38,23 @@ static void winograd_tiles(winograd *w) {
   w->tiles = w->images * w->tiles_y * w->tiles_x;
 }
 
+// The image of a tile and the first of its pixels of y.
+typedef struct { int64_t image, y, x; } winograd_place;
+static inline winograd_place winograd_find(const winograd *w, int64_t tile) {
+  int64_t per_image = w->tiles_y * w->tiles_x, rest = tile % per_image;
+  return (winograd_place){tile / per_image, rest / w->tiles_x * 2, rest % w->tiles_x * 2};
+}
+static inline int64_t winograd_pixel(const winograd *w, winograd_place at) { return ((at.image * w->out_height + at.y) * w->out_width + at.x) * w->out; }
+
 // out[position * stride + channel] of one tile of the image, of `count` channels from `from`; `none`, zeros, stands for pixels outside.
 static void winograd_image_tile(const winograd *w, int64_t tile, int64_t from, int64_t count, const float *none, float *restrict out, int64_t stride) {
-  int64_t per_image = w->tiles_y * w->tiles_x, image = tile / per_image, rest = tile % per_image;
-  int64_t y = rest / w->tiles_x * 2 - w->top, x = rest % w->tiles_x * 2 - w->left;
+  winograd_place at = winograd_find(w, tile);
+  int64_t y = at.y - w->top, x = at.x - w->left;
   const float *pixels[POSITIONS];
   for (int i = 0; i < 4; i++)
     for (int j = 0; j < 4; j++) {
       int inside = (uint64_t)(y + i) < (uint64_t)w->height && (uint64_t)(x + j) < (uint64_t)w->width;
-      pixels[i * 4 + j] = inside ? w->image + ((image * w->height + y + i) * w->width + x + j) * w->channels + from : none;
+      pixels[i * 4 + j] = inside ? w->image + ((at.image * w->height + y + i) * w->width + x + j) * w->channels + from : none;
     }
   for (int64_t c = 0; c < count; c += VL) {
     int64_t n = count - c;
@@ -71,10 +77,8 @@ static void winograd_image_tile(const winograd *w, int64_t tile, int64_t from, i
 
 // From the products of one tile, `stride` apart, to `count` channels from `from` of its pixels of y.
 static void winograd_result_tile(const winograd *w, int64_t tile, int64_t from, int64_t count, const float *restrict products, int64_t stride) {
-  int64_t per_image = w->tiles_y * w->tiles_x, image = tile / per_image, rest = tile % per_image;
-  int64_t y = rest / w->tiles_x * 2, x = rest % w->tiles_x * 2;
-  int64_t at = ((image * w->out_height + y) * w->out_width + x) * w->out + from;
-  int64_t rows = min64(2, w->out_height - y), columns = min64(2, w->out_width - x);
+  winograd_place at = winograd_find(w, tile);
+  int64_t first = winograd_pixel(w, at) + from, rows = min64(2, w->out_height - at.y), columns = min64(2, w->out_width - at.x);
   for (int64_t c = 0; c < count; c += VL) {
     int64_t n = count - c;
     vf s[2][4], bias = w->bias ? load_some(w->bias + from + c, n) : (vf){0};
@@ -87,7 +91,7 @@ static void winograd_result_tile(const winograd *w, int64_t tile, int64_t from, 
     for (int i = 0; i < rows; i++) {
       vf pair[2] = {s[i][0] + s[i][1] + s[i][2] + bias, s[i][1] - s[i][2] - s[i][3] + bias};
       for (int j = 0; j < columns; j++) {
-        int64_t place = at + (i * w->out_width + j) * w->out + c;
+        int64_t place = first + (i * w->out_width + j) * w->out + c;
         if (w->addend) pair[j] += load_some(w->addend + place, n);
         store_some(w->y + place, pair[j], n);
       }
@@ -157,44 +161,6 @@ static void winograd_filters_chunk(void *context, int64_t chunk, int thread) {
                    winograd_filters_apart(w, w->out));
 }
 
-// c[i * ldc + j] (+)= sum over q of a[i * row + q * step] b[q * ldb + j], for `height` (a constant) rows and NR columns.
-static inline __attribute__((always_inline)) void open_tile(int height, int64_t k, const float *restrict a, int64_t row, int64_t step, const float *restrict b, int64_t ldb,
-                                                            float *restrict out, int64_t ldc, int add) {
-  vf c[MR][NV];
-#pragma GCC unroll 16
-  for (int i = 0; i < height; i++)
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; v++) c[i][v] = add ? *(const vf *)(out + i * ldc + v * VL) : (vf){0};
-  for (int64_t q = 0; q < k; q++, a += step, b += ldb) {
-    vf bv[NV];
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; v++) bv[v] = ((const vf *)b)[v];
-#pragma GCC unroll 16
-    for (int i = 0; i < height; i++) {
-      vf av = a[i * row] - (vf){0};
-#pragma GCC unroll 4
-      for (int v = 0; v < NV; v++) c[i][v] = MADD(av, bv[v], c[i][v]);
-    }
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < height; i++)
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; v++) *(vf *)(out + i * ldc + v * VL) = c[i][v];
-}
-
-// The same for m rows. Inlined, so that the tile knows which of `row` and `step` is 1.
-static inline __attribute__((always_inline)) void open_product(int64_t m, int64_t k, const float *a, int64_t row, int64_t step, const float *b, int64_t ldb, float *c, int64_t ldc, int add) {
-  int64_t i = 0;
-  for (; i + MR <= m; i += MR) open_tile(MR, k, a + i * row, row, step, b, ldb, c + i * ldc, ldc, add);
-#if MR > 8
-  for (; i + 8 <= m; i += 8) open_tile(8, k, a + i * row, row, step, b, ldb, c + i * ldc, ldc, add);
-#endif
-#if MR > 4
-  for (; i + 4 <= m; i += 4) open_tile(4, k, a + i * row, row, step, b, ldb, c + i * ldc, ldc, add);
-#endif
-  for (; i < m; i++) open_tile(1, k, a + i * row, row, step, b, ldb, c + i * ldc, ldc, add);
-}
-
 static void winograd_chunk(void *context, int64_t chunk, int thread) {
   const winograd *w = context;
   int64_t from = chunk % w->slices * w->slice, count = min64(w->slice, w->out - from), first = chunk / w->slices * w->group, last = min64(w->tiles, first + w->group);
@@ -213,7 +179,7 @@ static void winograd_chunk(void *context, int64_t chunk, int thread) {
     for (int64_t i = 0; i < tiles; i++) winograd_image_tile(w, t + i, 0, w->channels, none, image + i * channels, apart);
     for (int p = 0; p < POSITIONS; p++)
       for (int64_t j = 0; j < columns; j += NR)
-        open_product(tiles, w->channels, image + p * apart, channels, 1, filters + p * filters_apart + j / NR * panel, NR, products + p * products_apart + j, columns, 0);
+        open_product(NV, tiles, w->channels, image + p * apart, channels, 1, filters + p * filters_apart + j / NR * panel, NR, products + p * products_apart + j, columns, 0);
     for (int64_t i = 0; i < tiles; i++) winograd_result_tile(w, t + i, from, count, products + i * columns, products_apart);
   }
 }
@@ -257,24 +223,23 @@ typedef struct {
   const winograd *w;  // y is dy
   float *dfilter;     // [groups, 3, 3, channels, out]
   int64_t slice, out_slice, slices, out_slices;
-  int64_t group, block;  // tiles of a group, and of the block that is transformed at a time
+  int64_t group;  // tiles
 } winograd_gradient;
 
 #define GRADIENT_SUMS (1 << 12)   // elements of a slice of sums at one position
 #define GRADIENT_COLUMNS 128
-#define GRADIENT_BLOCK 64
+#define GRADIENT_BLOCK 64         // tiles that are transformed at a time
 #define GRADIENT_CHUNKS 8
 
 // A tile of dy, 2 x 2, at 16 positions; zeros up to a whole panel.
 static void winograd_dy_tile(const winograd *w, int64_t tile, int64_t from, int64_t count, float *restrict out, int64_t stride) {
-  int64_t per_image = w->tiles_y * w->tiles_x, image = tile / per_image, rest = tile % per_image;
-  int64_t y = rest / w->tiles_x * 2, x = rest % w->tiles_x * 2;
-  int below = y + 1 < w->out_height, right = x + 1 < w->out_width;
-  const float *at = w->y + ((image * w->out_height + y) * w->out_width + x) * w->out + from, *under = at + w->out_width * w->out;
+  winograd_place at = winograd_find(w, tile);
+  int below = at.y + 1 < w->out_height, right = at.x + 1 < w->out_width;
+  const float *here = w->y + winograd_pixel(w, at) + from, *under = here + w->out_width * w->out;
   int64_t c = 0;
   for (; c < count; c += VL) {
     int64_t n = count - c;
-    vf d[2][2] = {{load_some(at + c, n), right ? load_some(at + w->out + c, n) : (vf){0}},
+    vf d[2][2] = {{load_some(here + c, n), right ? load_some(here + w->out + c, n) : (vf){0}},
                   {below ? load_some(under + c, n) : (vf){0}, below && right ? load_some(under + w->out + c, n) : (vf){0}}};
     vf t[4][2];
 #pragma GCC unroll 2
@@ -319,18 +284,18 @@ static void winograd_gradient_chunk(void *context, int64_t chunk, int thread) {
   int64_t out_from = chunk / g->slices % g->out_slices * g->out_slice, out_count = min64(g->out_slice, w->out - out_from);
   int64_t group = chunk / g->slices / g->out_slices, first = group * g->group, last = min64(w->tiles, first + g->group);
   int64_t channels = round_up(count, VL), columns = round_up(out_count, NR);
-  int64_t apart = g->block * channels + APART, dy_apart = g->block * columns + APART, sums_apart = count * columns;
+  int64_t apart = GRADIENT_BLOCK * channels + APART, dy_apart = GRADIENT_BLOCK * columns + APART, sums_apart = count * columns;
   float *none = scratch(thread), *sums = none + channels, *image = sums + POSITIONS * sums_apart, *dy = image + POSITIONS * apart;
   for (int64_t c = 0; c < channels; c++) none[c] = 0;
-  for (int64_t t = first; t < last; t += g->block) {
-    int64_t tiles = min64(g->block, last - t);
+  for (int64_t t = first; t < last; t += GRADIENT_BLOCK) {
+    int64_t tiles = min64(GRADIENT_BLOCK, last - t);
     for (int64_t i = 0; i < tiles; i++) {
       winograd_image_tile(w, t + i, from, count, none, image + i * channels, apart);
       winograd_dy_tile(w, t + i, out_from, out_count, dy + i * columns, dy_apart);
     }
     for (int p = 0; p < POSITIONS; p++)
       for (int64_t j = 0; j < columns; j += NR)
-        open_product(count, tiles, image + p * apart, 1, channels, dy + p * dy_apart + j, columns, sums + p * sums_apart + j, columns, t > first);
+        open_product(NV, count, tiles, image + p * apart, 1, channels, dy + p * dy_apart + j, columns, sums + p * sums_apart + j, columns, t > first);
   }
   int64_t tap = w->channels * w->out;
   float *dfilter = g->dfilter + group * 9 * tap;
@@ -356,7 +321,7 @@ static void winograd_grad_filter(winograd *w, float *dfilter) {
     for (int64_t i = 0; i < size; i++) dfilter[i] = 0;
     return;
   }
-  winograd_gradient g = {.w = w, .dfilter = dfilter, .block = GRADIENT_BLOCK};
+  winograd_gradient g = {.w = w, .dfilter = dfilter};
   g.out_slice = min64(round_up(w->out, NR), GRADIENT_COLUMNS);
   g.slice = min64(round_up(w->channels, VL), GRADIENT_SUMS / g.out_slice / VL * VL);
   g.slices = ceil_div(w->channels, g.slice);
@@ -364,7 +329,7 @@ static void winograd_grad_filter(winograd *w, float *dfilter) {
   // Groups follow from sizes alone, so that the order of a sum does not depend on the number of threads.
   int64_t groups = max64(1, min64(ceil_div(GRADIENT_CHUNKS, g.slices * g.out_slices), min64(w->tiles / (4 * GRADIENT_BLOCK), WORKSPACE_FLOATS / size)));
   g.group = round_up(ceil_div(w->tiles, groups), GRADIENT_BLOCK);
-  groups = max64(1, ceil_div(w->tiles, max64(1, g.group)));
+  groups = ceil_div(w->tiles, g.group);
   if (groups > 1) g.dfilter = workspace();
   parallel(g.slices * g.out_slices * groups, (double)w->tiles * (double)w->channels * (double)w->out, winograd_gradient_chunk, &g);
   if (groups == 1) return;
