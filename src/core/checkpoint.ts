@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { createHash } from 'node:crypto';
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { covers, flatten, initialValues, mapSpec, specEntries, variable, type Params, type Spec } from './params.js';
+import { covers, flatten, initialValues, mapSpec, requireRoomFor, specEntries, variable, type Params, type Spec } from './params.js';
 import {
   asFloat32, elementCount, isFloat, openSafetensors, openShards, reusedScratch, writeAtomically, writeSafetensors,
   type Scratch, type StoredTensor, type TensorInfo, type TensorSource, type TensorToWrite,
@@ -90,13 +90,14 @@ export interface LoadOptions {
 
 /**
  * Makes the variables of `spec` from a checkpoint. Strict: a parameter that is missing, unexpected, of another shape or dtype, or not finite is an
- * error that lists them. Values of 16 bits are widened and computed with in float32. The caller disposes the tree.
+ * error that lists them, and so is a model that has no room. Values of 16 bits are widened and computed with in float32. The caller disposes the tree.
  */
 export function loadParams<S extends Spec>(spec: S, from: string | TensorSource, options: LoadOptions = {}): Params<S> {
   const entries = specEntries(spec);
   for (const [key, { shape, layout }] of entries) checkLayout(key, shape, layout);
   return withSource(from, (source) => {
     const keys = requireFit(entries, source, options);
+    requireRoomFor(spec);
     const scratch = options.scratch ?? reusedScratch();
     const made: tf.Variable[] = [];
     try {

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { requireRoom } from './memory.js';
 import { random } from './random.js';
 
 /**
@@ -62,11 +63,15 @@ export function mapSpec<S extends Spec>(spec: S, make: (key: string, leaf: Param
 
 /**
  * Makes the variables of a spec. Each parameter is seeded by its key, so a model with one more module starts the others where they were.
- * The caller disposes the tree with `tf.dispose`.
+ * The caller disposes the tree with `tf.dispose`. Throws, before any is made, when they have no room.
  */
 export function initialize<S extends Spec>(spec: S, seed: number, prefix = ''): Params<S> {
+  requireRoomFor(spec);
   return mapSpec(spec, (key, leaf) => variable(initialValues(leaf, seed, key), leaf.shape), prefix);
 }
+
+/** Throws where the parameters of `spec` have no room in memory. */
+export const requireRoomFor = (spec: Spec): void => requireRoom(4 * countParameters(spec), 'The parameters');
 
 /** The seeded first values of one parameter. */
 export function initialValues({ shape, init }: ParamSpec, seed: number, key: string): Float32Array {

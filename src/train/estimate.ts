@@ -22,6 +22,9 @@ export interface StageSizes {
   diskBytes: number;
 }
 
+/** What a step holds at the least: parameters, optimizer state and gradients. */
+export const heldBytes = ({ parameterBytes, stateBytes, trainable }: StageSizes): number => parameterBytes + stateBytes + 4 * trainable;
+
 /** What the first step took when it was tried. */
 export interface Probe {
   /** Of one optimizer step with all its micro-batches. */

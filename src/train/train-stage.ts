@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { hashSpec, saveArtefact, type Artefact } from '../core/checkpoint.js';
 import { flipHorizontally, type RgbImage } from '../core/images.js';
+import { requireRoom } from '../core/memory.js';
 import { flatten, select } from '../core/params.js';
 import { packageRoot } from '../core/process.js';
 import { random } from '../core/random.js';
@@ -20,7 +21,7 @@ import { dreamSpec, type DreamParams } from '../dreamllm/model.js';
 import { preset as presetOf } from '../dreamllm/presets.js';
 import { trainNanoTokenizer } from '../text/nano.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { describeEstimate, peakMemory, probe, stageSizes, type Probe, type StageSizes } from './estimate.js';
+import { describeEstimate, heldBytes, peakMemory, probe, stageSizes, type Probe, type StageSizes } from './estimate.js';
 import { startStage, type Start } from './hand-off.js';
 import { train, type LoopOptions, type LoopSettings, type Task } from './loop.js';
 import { adamwDefaults } from './optimizer.js';
@@ -163,6 +164,7 @@ function beginStage({ preset, settings, parents = [], files, reading, ...options
   const foundation = options.foundation ?? (preset === 'nano' ? join(packageRoot(), 'data/foundation') : undefined);
   const { regression } = settings.lossWeights;
   if (regression && (preset !== 'nano' || !foundation)) throw new Error(`Preset "${preset}" has no CLIP text tower to regress to. Use nano, or leave lossWeights.regression out.`);
+  requireRoom(heldBytes(stageSizes(config, settings)), `Parameters, optimizer state and gradients of ${settings.name}`);
   const start = startStage(settings, { config, foundation, parents });
   const targets = regression ? clipTextTargets(foundation!, config.numDreamQueries) : undefined;
   const resolved = {

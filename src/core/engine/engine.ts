@@ -23,6 +23,8 @@ export interface Engine {
   readonly threads: number;
   /** A file as memory, read by the system when it is touched; undefined where the engine cannot reach such memory. */
   mapFile?(file: string): ArrayBuffer;
+  /** Bytes that `allocate` can still give, where the engine has a limit of its own. */
+  room?(): number;
   /** New memory, not cleared. Throws, with a remedy, when there is none. */
   allocate(bytes: number): Block;
   /** Runs a kernel; null stands for an optional tensor that is absent. Throws when the kernel refuses its arguments. */

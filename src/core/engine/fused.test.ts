@@ -108,6 +108,14 @@ for (const engine of testEngines()) {
         assert.equal(tf.memory().numTensors, tensors);
       });
     }
+
+    test('agree with stock operations: globalNorm', () => {
+      const sizes = [0, 1, 5, 40_000];
+      const values = sizes.map((count) => random(9, 'norm', count).normals(count));
+      const [found] = tf.tidy(() => ops.globalNorm(values.map((each) => tf.tensor1d(each)))).dataSync();
+      const wanted = Math.hypot(...values.flatMap((each) => [...each]));
+      assert.ok(Math.abs(found / wanted - 1) < 1e-6, `${found} for ${wanted}`);
+    });
   });
 }
 

@@ -51,7 +51,7 @@ export class Pool {
     const block = list?.pop();
     if (block) return block;
     if (!list) this.small.set(bytes, []);
-    if (!this.rest || this.rest.bytes < bytes) this.rest = this.reserve(SMALL_PIECE);
+    if (!this.rest || this.rest.bytes < bytes) this.rest = this.reserve(bytes, SMALL_PIECE);
     const { buffer, offset } = this.rest;
     this.rest = { buffer, offset: offset + bytes, bytes: this.rest.bytes - bytes };
     return { buffer, offset, bytes };
@@ -59,7 +59,7 @@ export class Pool {
 
   private takeLarge(bytes: number): Span {
     const position = this.position(bytes);
-    const span: Span = position < this.stretches.length ? this.stretches.splice(position, 1)[0] : { ...this.reserve(Math.max(LARGE_PIECE, bytes)), free: true };
+    const span: Span = position < this.stretches.length ? this.stretches.splice(position, 1)[0] : { ...this.reserve(bytes, LARGE_PIECE), free: true };
     span.free = false;
     const left = span.bytes - bytes;
     if (left > 0) {
@@ -109,8 +109,14 @@ export class Pool {
     return low;
   }
 
-  private reserve(bytes: number): Block {
-    const block = this.engine.allocate(bytes);
+  /** Bytes that may still be taken, of `system` that the system has: the engine's own limit, and what was given back. Pieces may not hold it in one. */
+  room(system: number): number {
+    return Math.min(this.engine.room?.() ?? Infinity, system) + this.reserved - this.used;
+  }
+
+  /** A piece of the engine's memory for `bytes`, of the usual size or what is left. */
+  private reserve(bytes: number, piece: number): Block {
+    const block = this.engine.allocate(Math.max(bytes, Math.min(piece, this.engine.room?.() ?? piece)));
     this.reserved += block.bytes;
     return block;
   }

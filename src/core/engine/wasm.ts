@@ -66,6 +66,7 @@ export function loadWasm(threads: number, relaxed?: boolean): Engine {
     name: 'wasm',
     variant,
     threads,
+    room: () => MAX_PAGES * PAGE - end,
     allocate: (bytes) => ({ offset: reserve(bytes), buffer: memory.buffer, bytes }),
     call(kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[]) {
       pointers.fill(0);

@@ -108,28 +108,39 @@ export function flipHorizontally({ width, height, data }: RgbImage): RgbImage {
 }
 
 /** Values [height, width, 3] of one picture, channels last. */
-export function preprocess(image: RgbImage, { shortSide, filter, crop: size, mean, std, cropRounding }: Preprocessing): Float32Array {
+export const preprocess = (image: RgbImage, preprocessing: Preprocessing): Float32Array => normalize(cropped(image, preprocessing), preprocessing.mean, preprocessing.std);
+
+/** The part of a picture that a model sees, resized. */
+function cropped(image: RgbImage, { shortSide, filter, crop: { width, height }, cropRounding }: Preprocessing): RgbImage {
   const resized = shortSide === undefined ? image : resizeShortSide(image, shortSide, filter);
-  return normalize(centerCrop(resized, size.width, size.height, cropRounding), mean, std);
+  return resized.width === width && resized.height === height ? resized : centerCrop(resized, width, height, cropRounding);
 }
 
 /** (byte / 255 - mean) / std, channels last. */
-export function normalize({ data }: RgbImage, mean: Rgb, std: Rgb): Float32Array {
-  const table = [0, 1, 2].map((c) => Float32Array.from({ length: 256 }, (_, byte) => (byte / 255 - mean[c]) / std[c]));
-  const values = new Float32Array(data.length);
-  for (let i = 0; i < data.length; i += 3) {
-    values[i] = table[0][data[i]];
-    values[i + 1] = table[1][data[i + 1]];
-    values[i + 2] = table[2][data[i + 2]];
-  }
+export function normalize(image: RgbImage, mean: Rgb, std: Rgb): Float32Array {
+  const values = new Float32Array(image.data.length);
+  normalizeInto(values, image, channelTables(mean, std));
   return values;
+}
+
+/** The value of each byte, by channel. */
+const channelTables = (mean: Rgb, std: Rgb) => [0, 1, 2].map((c) => Float32Array.from({ length: 256 }, (_, byte) => (byte / 255 - mean[c]) / std[c]));
+
+function normalizeInto(values: Float32Array, { data }: RgbImage, [red, green, blue]: readonly Float32Array[]): void {
+  for (let i = 0; i < data.length; i += 3) {
+    values[i] = red[data[i]];
+    values[i + 1] = green[data[i + 1]];
+    values[i + 2] = blue[data[i + 2]];
+  }
 }
 
 /** A batch [images, height, width, 3] of preprocessed pictures. */
 export function imageTensor(images: readonly RgbImage[], preprocessing: Preprocessing): tf.Tensor4D {
   const { width, height } = preprocessing.crop;
-  const values = new Float32Array(images.length * width * height * 3);
-  images.forEach((image, i) => values.set(preprocess(image, preprocessing), i * width * height * 3));
+  const size = width * height * 3;
+  const values = new Float32Array(images.length * size);
+  const tables = channelTables(preprocessing.mean, preprocessing.std);
+  images.forEach((image, i) => normalizeInto(values.subarray(i * size, (i + 1) * size), cropped(image, preprocessing), tables));
   return tf.tensor4d(values, [images.length, height, width, 3]);
 }
 

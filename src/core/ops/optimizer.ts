@@ -63,15 +63,10 @@ const composedAdamW: AdamW = (parameters, gradients, moments, { learningRate, be
   });
 };
 
-/** Sum of the squares of all elements. x […] -> []. */
-const sumOfSquares = (x: tf.Tensor): tf.Scalar => run('DreamSumOfSquares', { x }) as tf.Scalar;
+/** The Euclidean norm of all tensors as one vector. -> [] */
+export const globalNorm = (tensors: Iterable<tf.Tensor>): tf.Scalar => run('DreamGlobalNorm', Object.fromEntries([...tensors].map((x, i) => [i, x]))) as tf.Scalar;
 
-defineKernel('DreamSumOfSquares', ({ x }) => x.square().sum());
-
-/** The Euclidean norm of all tensors as one vector. */
-export function globalNorm(tensors: Iterable<tf.Tensor>): tf.Scalar {
-  return tf.tidy(() => tf.addN([...tensors].map(sumOfSquares)).sqrt());
-}
+defineKernel('DreamGlobalNorm', (inputs: Record<string, tf.Tensor>) => tf.addN(Object.values(inputs).map((x) => x.square().sum())).sqrt());
 
 /** What brings gradients of the global norm `norm` to at most `maxNorm`: `min(1, maxNorm / (norm + 1e-6))`, as `clip_grad_norm_` of PyTorch has it. */
 export const clipFactor = (norm: number, maxNorm: number): number => Math.min(1, Math.fround(maxNorm / (norm + 1e-6)));

@@ -47,9 +47,14 @@ export const reduceKernels: KernelTable = {
     return y;
   },
 
-  DreamSumOfSquares: (backend, { x }) => {
+  DreamGlobalNorm: (backend, inputs) => {
+    const tensors = Object.values(inputs);
+    const squares = backend.output([tensors.length]);
+    const sums = backend.floats(squares);
+    tensors.forEach((x, i) => backend.run('sum_of_squares', [backend.floats(x), sums.subarray(i, i + 1)], [size(x.shape)]));
     const y = backend.output([]);
-    backend.run('sum_of_squares', [backend.floats(x), backend.floats(y)], [size(x.shape)]);
+    backend.floats(y)[0] = Math.sqrt(sums.reduce((sum, square) => Math.fround(sum + square), 0));
+    backend.disposeData(squares.dataId);
     return y;
   },
 };
