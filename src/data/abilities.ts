@@ -180,7 +180,6 @@ const wordsOnButtons: Record<string, string> = {
 
 const withoutGender = (name: string) => name.replace(/^(?:person|people|man|woman|men|women) /, '');
 const actionOf = (name: string) => /^(?:person|man|woman|people|men|women) (\w+ing\b.*)$/.exec(name)?.[1].replace(' facing right', '');
-const matching = <T>(pairs: readonly (readonly [RegExp, T])[], text: string): T | undefined => pairs.find(([pattern]) => pattern.test(text))?.[1];
 const be = (name: string) => (isPlural(name) ? 'are' : 'is');
 
 const ask: Record<Ability, (pool: Pool) => AbilityQuestion | undefined> = {
@@ -345,7 +344,7 @@ const ask: Record<Ability, (pool: Pool) => AbilityQuestion | undefined> = {
     if (pool.stream.uniform() < 0.25) {
       const start = pool.stream.integer(moons.length);
       const phase = (step: number) => moons[(start + step) % moons.length];
-      const style = pool.stream.choice(['simple', 'glossy', 'flat'] as const);
+      void pool.stream.choice(['simple', 'glossy', 'flat']); // not used, but the questions after it are drawn from what follows
       const given = [0, 1, 2, 3].map((step) => pool.named(phase(step)));
       const [first, second, third] = given;
       if (!given.every((cell) => cell)) return undefined;

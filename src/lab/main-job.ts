@@ -10,7 +10,7 @@ import { runNotebook } from '../kernel/document/run.js';
 import { writeTextAtomically } from '../train/files.js';
 import { foundationHash } from '../train/hand-off.js';
 import { provenance, type Provenance } from '../train/provenance.js';
-import { stageNames, type StageName } from '../train/stages.js';
+import type { StageName } from '../train/stages.js';
 import { chapterNames, chapterSource, type ChapterName } from './chapters.js';
 import { codeVersion } from './content-hash.js';
 import { Lanes } from './lanes.js';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs';
 import { initialize } from '../core/params.js';
-import { biasedConv2dSpec, biasedLinearSpec, conv2d, conv2dSpec, linear, linearSpec, mlp, mlpSpec, normSpec, ropeAngles, swiglu, swigluSpec, layerNorm } from './index.js';
+import { biasedConv2dSpec, biasedLinearSpec, conv2d, conv2dSpec, linear, linearSpec, mlp, mlpSpec, normSpec, ropeAngles, swiglu, layerNorm } from './index.js';
 
 const close = (found: ArrayLike<number>, expected: ArrayLike<number>, tolerance = 1e-6) =>
   Array.from(expected, (e, i) => assert.ok(Math.abs(found[i] - e) <= tolerance, `${found[i]} for ${e}`));

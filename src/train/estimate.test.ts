@@ -13,7 +13,7 @@ import { dreamllm7b, preset } from '../dreamllm/presets.js';
 import { describeEstimate, estimateFactors, probe, stageSizes } from './estimate.js';
 import { microSettings } from './four-stages.js';
 import { train } from './loop.js';
-import { override, stageSettings } from './overrides.js';
+import { stageSettings } from './overrides.js';
 import { readEvents } from './run-folder.js';
 import { generatedSources } from './sources.js';
 import { paper } from './stages.js';

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { hashSpec, saveArtefact, type Artefact } from '../core/checkpoint.js';
 import { flipHorizontally, type RgbImage } from '../core/images.js';
 import { requireRoom } from '../core/memory.js';
-import { flatten, select } from '../core/params.js';
+import { select } from '../core/params.js';
 import { packageRoot } from '../core/process.js';
 import { random } from '../core/random.js';
 import { mixture, type Source } from '../data/batches.js';
@@ -33,7 +33,6 @@ import { checkpointSteps, readEvents, RunFolder } from './run-folder.js';
 import { drawSamples } from './samples.js';
 import { describeReport, fileSources, generatedSources, heldOutRecords, type FileReading, type SourceReport } from './sources.js';
 import { stepsOf } from './stages.js';
-import { fetchValues } from './tensors.js';
 import { stageValidation } from './validation.js';
 import { diffusionVerdict } from './verdict.js';
 

@@ -2,7 +2,6 @@ import * as tf from '@tensorflow/tfjs';
 import { loadParams } from '../../core/checkpoint.js';
 import { valueAndGrads } from '../../core/ops/index.js';
 import { flatten } from '../../core/params.js';
-import { asInt32 } from '../../core/safetensors.js';
 import { blockStarts } from '../../dreamllm/collate.js';
 import { readDreamConfig, type DreamConfig, type Objective } from '../../dreamllm/config.js';
 import { releasedQueryStates } from '../../dreamllm/create.js';

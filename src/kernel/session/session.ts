@@ -40,7 +40,7 @@ export class Session {
   /** `cwd`: the notebook's folder. `flags`: memory shared with the wire. */
   constructor(
     cwd: string,
-    private readonly wire: MessagePort,
+    wire: MessagePort,
     private readonly flags: Int32Array,
     private readonly language: LanguageClient,
   ) {

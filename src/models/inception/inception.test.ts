@@ -106,7 +106,7 @@ describe('FID’s network', () => {
 
   test('reaches 2048 channels from its smallest picture', () => {
     const ones = (count: number) => new Float32Array(count).fill(1);
-    const small = (name: string, { kernelShape: [h, w, i, o] }: { kernelShape: number[] }): UnitValues => ({
+    const small = (_name: string, { kernelShape: [h, w, i, o] }: { kernelShape: number[] }): UnitValues => ({
       kernel: new Float32Array(h * w * i * o).fill(1 / (h * w * i)),
       shift: ones(o),
       mean: new Float32Array(o),

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { packedFormats, size, type DreamBackend } from '../dream-backend.js';
-import { collapse, strides } from './strides.js';
+import { collapse } from './strides.js';
 import { isFloat, isWord, type KernelTable } from './table.js';
 
 interface Walk {
