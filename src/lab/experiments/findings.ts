@@ -25,7 +25,7 @@ export const sweepFindings: Readonly<Record<string, readonly Finding[]>> = {
   'dream-queries': both,
   'few-shot': [questions],
   'guidance-scale': drawing,
-  'in-context': [identification],
+  'in-context': [identification, { metric: 'ground-identification', title: 'ground of ten', better: 'higher' }, { metric: 'ink-identification', title: 'ink of eight', better: 'higher' }],
   'language-retention': [{ metric: 'definition-accuracy', title: 'definitions', better: 'higher' }, { metric: 'log-likelihood-per-token', title: 'log-likelihood a token', better: 'higher' }],
   'language-scale': [{ metric: 'language-perplexity', title: 'perplexity before stage I', better: 'lower' }, ...both],
   latency: [{ metric: 'seconds-per-picture', title: 'seconds a picture', better: 'lower' }],
