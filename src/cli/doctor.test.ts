@@ -20,8 +20,10 @@ test('bench measures one workload and prints its speed', () => {
 });
 
 test('bench counts the arithmetic of what kernels do', () => {
-  assert.equal(flopsOf('gemm', [3, 0, 0, 0, 5, 7, 11]), 2 * 3 * 5 * 7 * 11);
-  assert.equal(flopsOf('conv', [2, 9, 9, 4, 7, 7, 6, 3, 3, 1, 0, 0]), 2 * 2 * 49 * 6 * 9 * 4);
-  assert.equal(flopsOf('attention', [1, 3, 5, 2, 2, 8, 1, 0.3]), 4 * 2 * 8 * (3 + 4 + 5)); // three queries see 3, 4 and 5 keys
-  assert.equal(flopsOf('copy', [100, 1, 100, 1, 1]), 0);
+  assert.equal(flopsOf('gemm', [], [3, 0, 0, 0, 5, 7, 11]), 2 * 3 * 5 * 7 * 11);
+  assert.equal(flopsOf('conv', [], [2, 9, 9, 4, 7, 7, 6, 3, 3, 1, 0, 0]), 2 * 2 * 49 * 6 * 9 * 4);
+  assert.equal(flopsOf('attention', [], [1, 3, 5, 2, 2, 8, 1, 0.3]), 4 * 2 * 8 * (3 + 4 + 5)); // three queries see 3, 4 and 5 keys
+  const starts = [null, null, null, null, null, null, Int32Array.of(0, 3, 5)];
+  assert.equal(flopsOf('attention', starts, [2, 3, 3, 2, 2, 8, 1, 0.3]), 4 * 2 * 8 * (1 + 2 + 3 + 1 + 2)); // of three and of two tokens
+  assert.equal(flopsOf('copy', [], [100, 1, 100, 1, 1]), 0);
 });

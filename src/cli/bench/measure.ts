@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { DreamBackend } from '../../core/engine/dream-backend.js';
-import type { KernelName } from '../../core/engine/engine.js';
+import type { KernelName, Values } from '../../core/engine/engine.js';
+import { attentionStarts } from '../../core/engine/kernels/attention.js';
 import type { Workload } from './transformer.js';
 
 export interface Measurement {
@@ -61,7 +62,7 @@ function watchKernels(): { stop(): { ms: number; flops: number } } | undefined {
     const start = performance.now();
     run.apply(backend, call);
     seen.ms += performance.now() - start;
-    seen.flops += flopsOf(call[0], call[2]);
+    seen.flops += flopsOf(...call);
   };
   return {
     stop() {
@@ -71,8 +72,8 @@ function watchKernels(): { stop(): { ms: number; flops: number } } | undefined {
   };
 }
 
-/** Multiplications and additions of a kernel call, from its numbers as native/*.h lists them; 0 for kernels that mostly move memory. */
-export function flopsOf(kernel: KernelName, numbers: readonly number[]): number {
+/** Multiplications and additions of a kernel call, from what native/*.h lists; 0 for kernels that mostly move memory. */
+export function flopsOf(kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[]): number {
   if (kernel === 'gemm') return 2 * numbers[0] * numbers[4] * numbers[5] * numbers[6];
   if (kernel === 'packed_product') return 2 * numbers[0] * numbers[1] * numbers[2];
   if (kernel === 'conv' || kernel === 'conv_grad_filter' || kernel === 'conv_grad_input') {
@@ -81,8 +82,10 @@ export function flopsOf(kernel: KernelName, numbers: readonly number[]): number 
   }
   if (kernel === 'attention' || kernel === 'attention_grad') {
     const [batch, tokens, keys, heads, , headDim, causal] = numbers;
-    const seen = causal ? tokens * (keys - (tokens - 1) / 2) : tokens * keys; // pairs of a query and a key it sees
-    return (kernel === 'attention' ? 4 : 10) * batch * heads * seen * headDim;
+    const pairs = (rows: number, columns: number) => (causal ? rows * (columns - (rows - 1) / 2) : rows * columns); // of a query and a key it sees
+    const starts = tensors[attentionStarts[kernel]] as Int32Array | undefined;
+    const seen = starts ? Array.from(starts.subarray(1), (end, i) => pairs(end - starts[i], end - starts[i])).reduce((a, b) => a + b) : batch * pairs(tokens, keys);
+    return (kernel === 'attention' ? 4 : 10) * heads * seen * headDim;
   }
   return 0;
 }

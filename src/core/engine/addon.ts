@@ -20,7 +20,7 @@ export const addonFolder = fileURLToPath(new URL('../../../build/engine', import
 export const buildCommand = 'npm run build:native';
 
 /** What this side expects of the addon; stands in addon.c too. */
-const addonVersion = 4;
+const addonVersion = 5;
 
 /** Loads the addon. Throws, saying how to get one, when it is absent, old or was built for another processor. */
 export function loadNative(threads: number): Engine {

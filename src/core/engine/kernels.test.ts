@@ -106,6 +106,27 @@ function checkAttention(engine: Engine, s: Partial<reference.AttentionSizes> = {
   }
 }
 
+/** Sequences of unequal length behind each other: as each of them alone, to the bit. */
+function checkSequences(engine: Engine, lengths: readonly number[]): void {
+  const [kvHeads, heads, dim, rows] = [1, 2, upTo(20), lengths.reduce((a, b) => a + b, 0)];
+  const [q, dy] = [normals(rows * heads * dim), normals(rows * heads * dim)];
+  const [k, v] = [normals(rows * kvHeads * dim), normals(rows * kvHeads * dim)];
+  const numbers = (batch: number, tokens: number) => [batch, tokens, tokens, heads, kvHeads, dim, 1, 0.7, 0, 0, tokens];
+  const evaluate = (batch: number, tokens: number, part: (x: Float32Array) => Float32Array, starts: Int32Array | null) => {
+    const [pq, pk, pv, pdy] = [q, k, v, dy].map(part);
+    const statistics = (pq.length / dim) | 0;
+    const [y, lse] = call(engine, 'attention', [pq, pk, pv, null, out(pq.length), out(statistics), starts], numbers(batch, tokens));
+    const gradients = call(engine, 'attention_grad', [pq, pk, pv, null, y, lse, pdy, out(pq.length), out(pk.length), out(pv.length), new Float32Array(statistics), starts], numbers(batch, tokens));
+    return [y, lse, ...gradients];
+  };
+  const starts = Int32Array.from([0, ...lengths.map((_, i) => lengths.slice(0, i + 1).reduce((a, b) => a + b, 0))]);
+  const together = evaluate(lengths.length, Math.max(...lengths), (x) => x, starts);
+  lengths.forEach((length, i) => {
+    const cut = (x: Float32Array) => x.slice((x.length * starts[i]) / rows, (x.length * starts[i + 1]) / rows);
+    evaluate(1, length, cut, null).forEach((alone, j) => assert.deepEqual(cut(together[j] as Float32Array), alone, `${['y', 'lse', 'dq', 'dk', 'dv'][j]} of sequence ${i} of ${lengths}`));
+  });
+}
+
 /** One layer for the next token of a few sequences, in float64. Keys and values of the new token are put into the given caches. */
 function decodeReference(t: Record<string, Float32Array>, s: DecodeSizes): number[] {
   const { rows, dim, heads, kvHeads, headDim, inner, length, room } = s;
@@ -360,6 +381,7 @@ for (const { name, load } of testEngines()) {
       checkAttention(engine, { batch: 1, tokens: 70, keys: 530, heads: 2, kvHeads: 1, dim: 8, biasBatch: 1, biasRows: 1 });
       checkAttention(engine, { batch: 2, tokens: 300, keys: 300, heads: 1, kvHeads: 1, dim: 5, causal: true, biasBatch: 1, biasRows: 300 });
       checkAttention(engine, { batch: 0, biasBatch: 1 });
+      for (const lengths of [[5], [1, 140, 3, 17], [300, 2], [4, 4, 4]]) checkSequences(engine, lengths);
     });
 
     test('give a hidden block of keys no weight, and a row without keys NaN', () => {

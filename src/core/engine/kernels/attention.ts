@@ -3,35 +3,39 @@ import { needsStatistics } from '../../ops/kernel.js';
 import { size, type DreamBackend } from '../dream-backend.js';
 import type { Attributes, Inputs, KernelTable } from './table.js';
 
-/** As attention_arguments in native/attention.h reads them. */
-function attentionNumbers(q: tf.TensorInfo, keyRows: number, bias: tf.TensorInfo | undefined, attributes: Attributes): number[] {
-  const { numHeads, numKvHeads, causal, scale } = attributes;
-  const [batch, tokens, width] = q.shape;
-  const { keys } = attributes;
-  const [biasBatch, , biasRows] = bias?.shape ?? [1, 1, 1];
-  const biasBatchStride = biasBatch > 1 ? biasRows * keys : 0;
-  return [batch, tokens, keys, numHeads, numKvHeads, width / numHeads, causal ? 1 : 0, scale, biasBatchStride, biasRows > 1 ? keys : 0, keyRows];
+/**
+ * Runs `attention` or its gradient on `tensors`, q, k, v and bias before the kernel's own. Sequences of unequal length that lie behind each other are
+ * a batch whose rows begin where `starts` says. The numbers are those that attention_arguments in native/attention.h reads.
+ */
+function run(backend: DreamBackend, kernel: 'attention' | 'attention_grad', tensors: readonly (tf.TensorInfo | undefined)[], attributes: Attributes): void {
+  const [q, k, , bias] = tensors as [tf.TensorInfo, tf.TensorInfo, tf.TensorInfo, tf.TensorInfo | undefined];
+  const { numHeads, numKvHeads, causal, scale, lengths } = attributes as Attributes & { lengths?: readonly number[] };
+  const [, rows, width] = q.shape;
+  const views = tensors.map((tensor) => (tensor ? backend.floats(tensor) : null));
+  const numbers = (batch: number, tokens: number, keys: number, biasBatchStride: number, biasRowStride: number, keyRows: number) =>
+    [batch, tokens, keys, numHeads, numKvHeads, width / numHeads, causal ? 1 : 0, scale, biasBatchStride, biasRowStride, keyRows];
+  if (!lengths) {
+    const { keys } = attributes;
+    const [biasBatch, , biasRows] = bias?.shape ?? [1, 1, 1];
+    return backend.run(kernel, views, numbers(q.shape[0], rows, keys, biasBatch > 1 ? biasRows * keys : 0, biasRows > 1 ? keys : 0, k.shape[1]));
+  }
+  const longest = Math.max(...lengths);
+  const starts = backend.output([lengths.length + 1], 'int32');
+  const at = backend.values(starts);
+  at[0] = 0;
+  lengths.forEach((length, i) => (at[i + 1] = at[i] + length));
+  backend.run(kernel, [...views, ...Array(attentionStarts[kernel] - views.length).fill(null), at], numbers(lengths.length, longest, longest, 0, 0, longest));
+  backend.disposeData(starts.dataId);
 }
+
+/** The place of `starts` among a kernel's tensors. */
+export const attentionStarts = { attention: 6, attention_grad: 11 };
 
 function forward(backend: DreamBackend, { q, k, v, bias }: Inputs, attributes: Attributes): tf.TensorInfo[] {
   const y = backend.output(q.shape);
   const statistics = needsStatistics() ? [backend.output([q.shape[0], attributes.numHeads, q.shape[1]])] : [];
-  run(backend, 'attention', [q, k, v, bias, y, ...statistics], q, attributes);
+  run(backend, 'attention', [q, k, v, bias, y, ...statistics], attributes);
   return [y, ...statistics];
-}
-
-/** Runs a kernel once, or once for each of several sequences that lie behind each other, on their stretches of every tensor. */
-function run(backend: DreamBackend, kernel: 'attention' | 'attention_grad', tensors: readonly (tf.TensorInfo | undefined)[], q: tf.TensorInfo, attributes: Attributes): void {
-  const views = tensors.map((tensor) => (tensor ? backend.floats(tensor) : null));
-  const { lengths } = attributes as { lengths?: readonly number[] };
-  if (!lengths) return backend.run(kernel, views, attentionNumbers(q, tensors[1]!.shape[1], tensors[3], attributes));
-  const [, tokens, width] = q.shape;
-  let start = 0;
-  for (const length of lengths) {
-    const own = views.map((view) => view && view.subarray((start * view.length) / tokens, ((start + length) * view.length) / tokens));
-    backend.run(kernel, own, attentionNumbers({ ...q, shape: [1, length, width] }, length, undefined, { ...attributes, keys: length }));
-    start += length;
-  }
 }
 
 function gradient(backend: DreamBackend, { q, k, v, bias, y, logSumExp, dy }: Inputs, attributes: Attributes): [dq: tf.TensorInfo, dk: tf.TensorInfo, dv: tf.TensorInfo] {
@@ -39,7 +43,7 @@ function gradient(backend: DreamBackend, { q, k, v, bias, y, logSumExp, dy }: In
   const dk = backend.output(k.shape);
   const dv = backend.output(v.shape);
   const delta = backend.output(logSumExp.shape);
-  run(backend, 'attention_grad', [q, k, v, bias, y, logSumExp, dy, dq, dk, dv, delta], q, attributes);
+  run(backend, 'attention_grad', [q, k, v, bias, y, logSumExp, dy, dq, dk, dv, delta], attributes);
   backend.disposeData(delta.dataId);
   return [dq, dk, dv];
 }

@@ -20,12 +20,26 @@ typedef struct {
   float *y, *lse;
   const float *dy;
   float *dq, *dk, *dv, *delta;
+  const int32_t *starts;  // [batch + 1], where sequences of unequal length lie behind each other: the rows at which they begin, and the end
 } attention_job;
 
-// q, k, v, bias?; batch, tokens, keys, heads, kvHeads, dim, causal, scale, biasBatchStride, biasRowStride, rows of k and v a sequence (without gradient: >= keys)
+// q, k, v, bias?; batch, tokens, keys, heads, kvHeads, dim, causal, scale, biasBatchStride, biasRowStride, rows of k and v a sequence (without gradient: >= keys).
+// With `starts`, tokens and keys are those of the longest sequence, each sees itself alone, and there is no bias.
 static attention_job attention_arguments(const args *a) {
   return (attention_job){.batch = NUM(0), .tokens = NUM(1), .keys = NUM(2), .heads = NUM(3), .kv_heads = NUM(4), .dim = NUM(5), .causal = (int)NUM(6),
                          .scale = (float)a->n[7], .bias_batch = NUM(8), .bias_row = NUM(9), .key_rows = NUM(10), .q = FLOATS(0), .k = FLOATS(1), .v = FLOATS(2), .bias = FLOATS(3)};
+}
+
+// Sequence b alone.
+static attention_job attention_sequence(const attention_job *all, int64_t b) {
+  attention_job own = *all;
+  int64_t ldq = all->heads * all->dim, ldk = all->kv_heads * all->dim, row = b * all->tokens, key_row = b * all->key_rows;
+  if (all->starts) row = key_row = all->starts[b], own.tokens = own.keys = all->starts[b + 1] - row;
+  own.q += row * ldq, own.k += key_row * ldk, own.v += key_row * ldk, own.y += row * ldq;
+  if (own.bias) own.bias += b * all->bias_batch;
+  if (own.lse) own.lse += row * all->heads;
+  if (own.dy) own.dy += row * ldq, own.dq += row * ldq, own.dk += key_row * ldk, own.dv += key_row * ldk, own.delta += row * all->heads;
+  return own;
 }
 
 // Number of keys that queries before `end` see.
@@ -84,11 +98,11 @@ static void attention_unpack(const float *x, int64_t lanes, int64_t d, const flo
 
 // Scores [n][NR] of packed keys and a panel of scaled queries, with bias; keys after a query's last visible one are -infinity.
 // The panel's queries start at i, `lanes` of them, the keys at j0.
-static void attention_scores(const attention_job *job, int64_t b, const float *keys, const float *queries, int64_t i, int64_t lanes, int64_t j0, int64_t n, float *s) {
+static void attention_scores(const attention_job *job, const float *keys, const float *queries, int64_t i, int64_t lanes, int64_t j0, int64_t n, float *s) {
   int64_t d = job->dim;
   for (int64_t j = 0; j < n; j += MR) open_tile(MR, NV, d, keys + j * d, 1, MR, queries, NR, s + j * NR, NR, 0);
   if (job->bias) {
-    const float *bias = job->bias + b * job->bias_batch + j0;
+    const float *bias = job->bias + j0;
     if (job->bias_row) {
       for (int64_t lane = 0; lane < lanes; lane++)
         for (int64_t j = 0; j < n; j++) s[j * NR + lane] += bias[(i + lane) * job->bias_row + j];
@@ -134,40 +148,41 @@ static int64_t attention_key_block(int64_t d) {
   return max64(0, min64(KEY_BLOCK, left / (4 * padded + 2 * NR) / MR * MR));
 }
 
-static void attention_few(const attention_job *job, int64_t b, int64_t h, float *score) {
-  int64_t d = job->dim, ldq = job->heads * d, ldk = job->kv_heads * d, at = b * job->key_rows * ldk + h / (job->heads / job->kv_heads) * d;
+static void attention_few(const attention_job *job, int64_t h, float *score) {
+  int64_t d = job->dim, ldq = job->heads * d, ldk = job->kv_heads * d, at = h / (job->heads / job->kv_heads) * d;
   for (int64_t i = 0; i < job->tokens; i++) {
-    int64_t row = b * job->tokens + i;
-    const float *bias = job->bias ? job->bias + b * job->bias_batch + i * job->bias_row : 0;
-    float lse = attention_row(job->q + row * ldq + h * d, job->k + at, job->v + at, bias, visible_keys(job, i + 1), d, ldk, job->scale, score, job->y + row * ldq + h * d);
-    if (job->lse) job->lse[(b * job->heads + h) * job->tokens + i] = lse;
+    const float *bias = job->bias ? job->bias + i * job->bias_row : 0;
+    float lse = attention_row(job->q + i * ldq + h * d, job->k + at, job->v + at, bias, visible_keys(job, i + 1), d, ldk, job->scale, score, job->y + i * ldq + h * d);
+    if (job->lse) job->lse[h * job->tokens + i] = lse;
   }
 }
 
 static void attention_block(void *context, int64_t chunk, int thread) {
-  const attention_job *job = context;
-  int64_t chunks = ceil_div(job->tokens, QUERY_CHUNK), first = chunk % chunks * QUERY_CHUNK, count = min64(QUERY_CHUNK, job->tokens - first);
-  int64_t h = chunk / chunks % job->heads, b = chunk / chunks / job->heads, d = job->dim, step = attention_key_block(d);
+  const attention_job *all = context;
+  int64_t chunks = ceil_div(all->tokens, QUERY_CHUNK), first = chunk % chunks * QUERY_CHUNK, h = chunk / chunks % all->heads;
+  attention_job own = attention_sequence(all, chunk / chunks / all->heads), *job = &own;
+  int64_t count = min64(QUERY_CHUNK, job->tokens - first), d = job->dim, step = attention_key_block(d);
   int64_t ldq = job->heads * d, ldk = job->kv_heads * d, kv = h / (job->heads / job->kv_heads);
+  if (count <= 0) return;  // shorter than the longest
   if (job->tokens <= FEW_QUERIES && job->keys <= SCRATCH_FLOATS) {
-    attention_few(job, b, h, scratch(thread));
+    attention_few(job, h, scratch(thread));
     return;
   }
-  const float *k = job->k + b * job->key_rows * ldk + kv * d, *v = job->v + b * job->key_rows * ldk + kv * d;
-  int64_t at = (b * job->tokens + first) * ldq + h * d, panels = ceil_div(count, NR);
+  const float *k = job->k + kv * d, *v = job->v + kv * d;
+  int64_t at = first * ldq + h * d, panels = ceil_div(count, NR);
   float *queries = scratch(thread), *mixed = queries + panels * NR * d, *s = mixed + panels * NR * d, *keys = s + step * NR, *top = keys + step * d, *sum = top + panels * NR;
   attention_pack(job->q + at, ldq, count, d, NR, queries);
   SIMD for (int64_t i = 0; i < panels * NR * d; i++) queries[i] *= job->scale, mixed[i] = 0;
   for (int64_t i = 0; i < panels * NR; i++) top[i] = -INFINITY_F, sum[i] = 0;
-  int64_t all = visible_keys(job, first + count);
-  for (int64_t j0 = 0; j0 < all; j0 += step) {
-    int64_t n = min64(step, all - j0);
+  int64_t visible = visible_keys(job, first + count);
+  for (int64_t j0 = 0; j0 < visible; j0 += step) {
+    int64_t n = min64(step, visible - j0);
     attention_pack(k + j0 * ldk, ldk, n, d, MR, keys);
     for (int64_t p = 0; p < panels; p++) {
       int64_t i = first + p * NR, lanes = min64(NR, count - p * NR), seen = min64(n, visible_keys(job, i + lanes) - j0);
       if (seen <= 0) continue;
       float *peak = top + p * NR, *total = sum + p * NR, *y = mixed + p * NR * d, shift[NR], shrink[NR];
-      attention_scores(job, b, keys, queries + p * NR * d, i, lanes, j0, seen, s);
+      attention_scores(job, keys, queries + p * NR * d, i, lanes, j0, seen, s);
       SIMD for (int l = 0; l < NR; l++) shift[l] = peak[l];
       for (int64_t j = 0; j < seen; j++) {
         SIMD for (int l = 0; l < NR; l++) shift[l] = s[j * NR + l] > shift[l] ? s[j * NR + l] : shift[l];
@@ -200,26 +215,28 @@ static void attention_block(void *context, int64_t chunk, int thread) {
     for (int l = 0; l < NR; l++) inverse[l] = 1.f / sum[p * NR + l];
     attention_unpack(mixed + p * NR * d, lanes, d, inverse, job->y + at + p * NR * ldq, ldq, 0);
     if (job->lse)
-      for (int64_t l = 0; l < lanes; l++) job->lse[(b * job->heads + h) * job->tokens + first + p * NR + l] = top[p * NR + l] + log_f(sum[p * NR + l]);
+      for (int64_t l = 0; l < lanes; l++) job->lse[h * job->tokens + first + p * NR + l] = top[p * NR + l] + log_f(sum[p * NR + l]);
   }
 }
 
-// attention: q, k, v, bias?, y, lse?; see attention_arguments
+// attention: q, k, v, bias?, y, lse?, starts?; see attention_arguments
 static int k_attention(const args *a) {
   attention_job job = attention_arguments(a);
   job.y = FLOATS(4);
   job.lse = FLOATS(5);
+  job.starts = INTS(6);
   if (attention_key_block(job.dim) == 0) return 1;
   int64_t chunks = ceil_div(job.tokens, QUERY_CHUNK);
   parallel(job.batch * job.heads * chunks, (double)job.batch * job.heads * job.tokens * job.keys * job.dim / 4, attention_block, &job);
   return 0;
 }
 
-static void attention_delta_rows(const args *a, int64_t begin, int64_t end) {
-  int64_t tokens = NUM(1), heads = NUM(3), d = NUM(5);
-  for (int64_t r = begin; r < end; r++)
-    for (int64_t h = 0; h < heads; h++)
-      FLOATS(10)[(r / tokens * heads + h) * tokens + r % tokens] = dot(FLOATS(4) + (r * heads + h) * d, FLOATS(6) + (r * heads + h) * d, d);
+static void attention_delta_head(void *context, int64_t chunk, int thread) {
+  const attention_job *all = context;
+  int64_t h = chunk % all->heads, d = all->dim, ld = all->heads * d;
+  attention_job job = attention_sequence(all, chunk / all->heads);
+  (void)thread;
+  for (int64_t i = 0; i < job.tokens; i++) job.delta[h * job.tokens + i] = dot(job.y + i * ld + h * d, job.dy + i * ld + h * d, d);
 }
 
 // Rows with zeros behind them up to `padded`; or the rows where they are, when nothing is missing.
@@ -235,24 +252,25 @@ static const float *attention_padded(const float *x, int64_t *ld, int64_t rows, 
 
 // All of one key-value head. With P the probabilities and T = P * (dY V' - delta): dV = P' dY, dQ = scale T K, dK = scale T' Q, all from transposed blocks.
 static void attention_grad_head(void *context, int64_t chunk, int thread) {
-  const attention_job *job = context;
-  int64_t kv = chunk % job->kv_heads, b = chunk / job->kv_heads, d = job->dim, group = job->heads / job->kv_heads, step = attention_key_block(d);
-  int64_t ldq = job->heads * d, ldk = job->kv_heads * d, at_k = b * job->keys * ldk + kv * d, padded = round_up(d, VL);
+  const attention_job *all = context;
+  attention_job own = attention_sequence(all, chunk / all->kv_heads), *job = &own;
+  int64_t kv = chunk % job->kv_heads, d = job->dim, group = job->heads / job->kv_heads, step = attention_key_block(d);
+  int64_t ldq = job->heads * d, ldk = job->kv_heads * d, padded = round_up(d, VL);
   float *keys = scratch(thread), *values = keys + step * d, *dkeys = values + step * d, *dvalues = dkeys + step * padded, *s = dvalues + step * padded, *t = s + step * NR;
   float *queries = t + step * NR, *dys = queries + NR * d, *dqs = dys + NR * d, *query_rows = dqs + NR * d, *dy_rows = query_rows + NR * padded;
   float factor[NR], lse[NR], delta[NR];
   for (int l = 0; l < NR; l++) factor[l] = job->scale;
   if (job->keys == 0)
     for (int64_t i = 0; i < job->tokens; i++)
-      for (int64_t c = 0; c < group * d; c++) job->dq[(b * job->tokens + i) * ldq + kv * group * d + c] = 0;
+      for (int64_t c = 0; c < group * d; c++) job->dq[i * ldq + kv * group * d + c] = 0;
   for (int64_t j0 = 0; j0 < job->keys; j0 += step) {
-    int64_t n = min64(step, job->keys - j0), at = at_k + j0 * ldk;
+    int64_t n = min64(step, job->keys - j0), at = kv * d + j0 * ldk;
     attention_pack(job->k + at, ldk, n, d, MR, keys);
     attention_pack(job->v + at, ldk, n, d, MR, values);
     for (int64_t i = 0; i < n * padded; i++) dkeys[i] = 0, dvalues[i] = 0;
     for (int64_t h = kv * group; h < (kv + 1) * group; h++)
       for (int64_t i = 0; i < job->tokens; i += NR) {
-        int64_t lanes = min64(NR, job->tokens - i), at_q = (b * job->tokens + i) * ldq + h * d, row = (b * job->heads + h) * job->tokens + i;
+        int64_t lanes = min64(NR, job->tokens - i), at_q = i * ldq + h * d, row = h * job->tokens + i;
         int64_t seen = min64(n, visible_keys(job, i + lanes) - j0), ld_query = ldq, ld_dy = ldq;
         if (seen <= 0) {
           for (int64_t l = 0; j0 == 0 && l < lanes; l++)
@@ -265,7 +283,7 @@ static void attention_grad_head(void *context, int64_t chunk, int thread) {
         SIMD for (int64_t e = 0; e < NR * d; e++) queries[e] *= scale;
         // Lanes without a query have no probability.
         for (int64_t l = 0; l < NR; l++) lse[l] = l < lanes ? job->lse[row + l] : INFINITY_F, delta[l] = l < lanes ? job->delta[row + l] : 0.f;
-        attention_scores(job, b, keys, queries, i, lanes, j0, seen, s);
+        attention_scores(job, keys, queries, i, lanes, j0, seen, s);
         for (int64_t j = 0; j < seen; j += MR) open_tile(MR, NV, d, values + j * d, 1, MR, dys, NR, t + j * NR, NR, 0);
         for (int64_t j = 0; j < seen; j++) {
           SIMD for (int l = 0; l < NR; l++) {
@@ -287,12 +305,12 @@ static void attention_grad_head(void *context, int64_t chunk, int thread) {
   }
 }
 
-// attention_grad: q, k, v, bias?, y, lse, dy, dq, dk, dv, delta [batch, heads, tokens] (working space)
+// attention_grad: q, k, v, bias?, y, lse, dy, dq, dk, dv, delta (working space, like lse), starts?
 static int k_attention_grad(const args *a) {
   attention_job job = attention_arguments(a);
-  job.y = FLOATS(4), job.lse = FLOATS(5), job.dy = FLOATS(6), job.dq = FLOATS(7), job.dk = FLOATS(8), job.dv = FLOATS(9), job.delta = FLOATS(10);
+  job.y = FLOATS(4), job.lse = FLOATS(5), job.dy = FLOATS(6), job.dq = FLOATS(7), job.dk = FLOATS(8), job.dv = FLOATS(9), job.delta = FLOATS(10), job.starts = INTS(11);
   if (attention_key_block(job.dim) == 0) return 1;
-  parallel_rows(a, job.batch * job.tokens, job.heads * job.dim, 1, attention_delta_rows);
+  parallel(job.batch * job.heads, (double)job.batch * job.heads * job.tokens * job.dim / 4, attention_delta_head, &job);
   parallel(job.batch * job.kv_heads, (double)job.batch * job.heads * job.tokens * job.keys * job.dim / 2, attention_grad_head, &job);
   return 0;
 }

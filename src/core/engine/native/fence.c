@@ -66,6 +66,20 @@ static void conv_call(int which) {
   invoke(kernel[which], "conv");
 }
 
+// Sequences of unequal length behind each other.
+static void attention_sequences_call(int gradient) {
+  int64_t batch = some(4), longest = 0, rows = 0, kv = some(2), heads = kv * some(2), d = some(40), length[4];
+  for (int64_t b = 0; b < batch; b++) length[b] = some(200), longest = max64(longest, length[b]), rows += length[b];
+  int64_t q = rows * heads * d, k = rows * kv * d, lse = rows * heads;
+  floats(q), floats(k), floats(k), none(), floats(q), floats(lse);
+  if (gradient) floats(q), floats(q), floats(k), floats(k), floats(lse);
+  int32_t *starts = (int32_t *)floats(batch + 1);
+  starts[0] = 0;
+  for (int64_t b = 0; b < batch; b++) starts[b + 1] = starts[b] + (int32_t)length[b];
+  NUMBERS(batch, longest, longest, heads, kv, d, below(2), 0.3, 0, 0, longest);
+  invoke(gradient ? k_attention_grad : k_attention, "attention of sequences");
+}
+
 static void attention_call(int gradient) {
   int64_t batch = some(2), tokens = some(80), keys = tokens + below(300), kv = some(2), heads = kv * some(2), d = some(40), rows = below(2) ? tokens : 1;
   int64_t q = batch * tokens * heads * d, k = batch * keys * kv * d, lse = batch * heads * tokens;
@@ -158,6 +172,7 @@ int main(int argc, char **argv) {
     gemm_call();
     conv_call(i % 3);
     attention_call(i % 2);
+    attention_sequences_call(i % 2);
     decode_call();
     norm_calls();
     element_calls();
