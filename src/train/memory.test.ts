@@ -23,7 +23,7 @@ describe('when memory does not suffice, on WebAssembly', () => {
   test('a model that cannot fit is refused before anything is made, with the remedy', () => {
     const { numTensors } = tf.memory();
     const large = { a: param([1024, 1024], normal(1)), b: param([1024, 1024, 1024], normal(1)) };
-    assert.throws(() => initialize(large, 0), /^Error: The parameters need 4\.00 GiB and [23]\.\d\d GiB are free in the WebAssembly engine, which has 4 GiB at most\. Take a smaller model or batch, or the native engine/);
+    assert.throws(() => initialize(large, 0), /^Error: The parameters need 4\.00 GiB and at most [23]\.\d\d GiB are left in the WebAssembly engine, which has 4 GiB at most\. Take a smaller model or batch, or the native engine/);
     assert.equal(tf.memory().numTensors, numTensors);
   });
 
@@ -31,7 +31,7 @@ describe('when memory does not suffice, on WebAssembly', () => {
     const language = { ...config.language, vocabSize: 8_000_000 }; // the embedding and the head are large then
     await assert.rejects(
       estimateStage({ preset: 'micro', settings, config: { ...config, language } }),
-      /^Error: Parameters, optimizer state and gradients of i-gpt need \d.*GiB and [23]\.\d\d GiB are free/,
+      /^Error: Parameters, optimizer state and gradients of i-gpt need \d.*GiB and at most [23]\.\d\d GiB are left/,
     );
   });
 
@@ -69,5 +69,5 @@ describe('when memory does not suffice, on WebAssembly', () => {
 
 test('memory that suffices is not refused', () => {
   requireRoom(10, 'Ten bytes', 10);
-  assert.throws(() => requireRoom(11 * GIBIBYTE, 'The parameters', 2.5 * GIBIBYTE), /The parameters need 11 GiB and 2\.50 GiB are free/);
+  assert.throws(() => requireRoom(11 * GIBIBYTE, 'The parameters', 2.5 * GIBIBYTE), /The parameters need 11 GiB and at most 2\.50 GiB are left/);
 });
