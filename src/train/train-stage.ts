@@ -70,7 +70,7 @@ export interface StageResult {
 /** Trains one stage into the run folder `out`; the model it ends with lies in `out/checkpoints/final`. */
 export async function trainStage(options: TrainStageOptions): Promise<StageResult> {
   const { settings, out, resume = false } = options;
-  const { config, start, targets, resolved } = beginStage(options);
+  const { config, sizes, start, targets, resolved } = beginStage(options);
   let folder: RunFolder | undefined;
   let data: Awaited<ReturnType<typeof stageData>> | undefined;
   try {
@@ -85,7 +85,7 @@ export async function trainStage(options: TrainStageOptions): Promise<StageResul
     }
     const loop = loopSettings(settings);
     if (options.estimate) {
-      const [sizes, probed] = [stageSizes(config, settings), await probe(task, loop)];
+      const probed = await probe(task, loop);
       folder.append({ type: 'estimate', ...sizes, ...probed, peakBytes: peakMemory(sizes, probed) });
       say?.(describeEstimate(settings, sizes, probed, resume ? (checkpointSteps(out).at(-1) ?? 0) : 0));
     }
@@ -131,11 +131,11 @@ export async function trainStage(options: TrainStageOptions): Promise<StageResul
 
 /** What a training would take, found by trying its first step. Nothing is written. */
 export async function estimateStage(options: Omit<TrainStageOptions, 'out'>): Promise<{ sizes: StageSizes; probed: Probe }> {
-  const { config, start, targets } = beginStage(options);
+  const { config, sizes, start, targets } = beginStage(options);
   try {
     const { task, close } = await stageData(options, config, start.params, targets);
     try {
-      return { sizes: stageSizes(config, options.settings), probed: await probe(task, loopSettings(options.settings)) };
+      return { sizes, probed: await probe(task, loopSettings(options.settings)) };
     } finally {
       await close();
     }
@@ -147,6 +147,7 @@ export async function estimateStage(options: Omit<TrainStageOptions, 'out'>): Pr
 
 interface Beginning {
   config: DreamConfig;
+  sizes: StageSizes;
   start: Start;
   /** What a regression loss fits; absent in stages without one. */
   targets?: RegressionTargets;
@@ -163,7 +164,8 @@ function beginStage({ preset, settings, parents = [], files, reading, ...options
   const foundation = options.foundation ?? (preset === 'nano' ? join(packageRoot(), 'data/foundation') : undefined);
   const { regression } = settings.lossWeights;
   if (regression && (preset !== 'nano' || !foundation)) throw new Error(`Preset "${preset}" has no CLIP text tower to regress to. Use nano, or leave lossWeights.regression out.`);
-  requireRoom(heldBytes(stageSizes(config, settings)), `Parameters, optimizer state and gradients of ${settings.name}`);
+  const sizes = stageSizes(config, settings);
+  requireRoom(heldBytes(sizes), `Parameters, optimizer state and gradients of ${settings.name}`);
   const start = startStage(settings, { config, foundation, parents });
   const targets = regression ? clipTextTargets(foundation!, config.numDreamQueries) : undefined;
   const resolved = {
@@ -175,7 +177,7 @@ function beginStage({ preset, settings, parents = [], files, reading, ...options
     ...(reading ?? {}),
     ...(options.heldOut ? { heldOut: options.heldOut } : {}),
   };
-  return { config, start, targets, resolved };
+  return { config, sizes, start, targets, resolved };
 }
 
 async function stageData(

@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { DreamBackend } from '../../core/engine/dream-backend.js';
 import type { KernelName, Values } from '../../core/engine/engine.js';
-import { attentionStarts } from '../../core/engine/kernels/attention.js';
 import type { Workload } from './transformer.js';
 
 export interface Measurement {
@@ -83,7 +82,7 @@ export function flopsOf(kernel: KernelName, tensors: readonly (Values | null)[],
   if (kernel === 'attention' || kernel === 'attention_grad') {
     const [batch, tokens, keys, heads, , headDim, causal] = numbers;
     const pairs = (rows: number, columns: number) => (causal ? rows * (columns - (rows - 1) / 2) : rows * columns); // of a query and a key it sees
-    const starts = tensors[attentionStarts[kernel]] as Int32Array | undefined;
+    const starts = tensors.find((tensor) => tensor instanceof Int32Array); // of sequences of unequal length
     const seen = starts ? Array.from(starts.subarray(1), (end, i) => pairs(end - starts[i], end - starts[i])).reduce((a, b) => a + b) : batch * pairs(tokens, keys);
     return (kernel === 'attention' ? 4 : 10) * heads * seen * headDim;
   }

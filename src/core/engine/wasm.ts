@@ -36,8 +36,9 @@ export function loadWasm(threads: number, relaxed?: boolean): Engine {
   const exports = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Exports;
 
   let end = exports.__heap_base.value as number;
+  const next = () => Math.ceil(end / 64) * 64;
   const reserve = (bytes: number): number => {
-    const start = Math.ceil(end / 64) * 64;
+    const start = next();
     const missing = Math.ceil((start + bytes) / PAGE) - memory.buffer.byteLength / PAGE;
     if (missing > 0) {
       const room = MAX_PAGES - memory.buffer.byteLength / PAGE;
@@ -66,7 +67,7 @@ export function loadWasm(threads: number, relaxed?: boolean): Engine {
     name: 'wasm',
     variant,
     threads,
-    room: () => MAX_PAGES * PAGE - end,
+    room: () => MAX_PAGES * PAGE - next(),
     allocate: (bytes) => ({ offset: reserve(bytes), buffer: memory.buffer, bytes }),
     call(kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[]) {
       pointers.fill(0);

@@ -107,8 +107,13 @@ export function flipHorizontally({ width, height, data }: RgbImage): RgbImage {
   return { width, height, data: out };
 }
 
-/** Values [height, width, 3] of one picture, channels last. */
-export const preprocess = (image: RgbImage, preprocessing: Preprocessing): Float32Array => normalize(cropped(image, preprocessing), preprocessing.mean, preprocessing.std);
+/** Values (byte / 255 - mean) / std of one picture [height, width, 3]. */
+export function preprocess(image: RgbImage, preprocessing: Preprocessing): Float32Array {
+  const seen = cropped(image, preprocessing);
+  const values = new Float32Array(seen.data.length);
+  normalizeInto(values, seen, channelTables(preprocessing));
+  return values;
+}
 
 /** The part of a picture that a model sees, resized. */
 function cropped(image: RgbImage, { shortSide, filter, crop: { width, height }, cropRounding }: Preprocessing): RgbImage {
@@ -116,15 +121,8 @@ function cropped(image: RgbImage, { shortSide, filter, crop: { width, height }, 
   return resized.width === width && resized.height === height ? resized : centerCrop(resized, width, height, cropRounding);
 }
 
-/** (byte / 255 - mean) / std, channels last. */
-export function normalize(image: RgbImage, mean: Rgb, std: Rgb): Float32Array {
-  const values = new Float32Array(image.data.length);
-  normalizeInto(values, image, channelTables(mean, std));
-  return values;
-}
-
 /** The value of each byte, by channel. */
-const channelTables = (mean: Rgb, std: Rgb) => [0, 1, 2].map((c) => Float32Array.from({ length: 256 }, (_, byte) => (byte / 255 - mean[c]) / std[c]));
+const channelTables = ({ mean, std }: Preprocessing) => [0, 1, 2].map((c) => Float32Array.from({ length: 256 }, (_, byte) => (byte / 255 - mean[c]) / std[c]));
 
 function normalizeInto(values: Float32Array, { data }: RgbImage, [red, green, blue]: readonly Float32Array[]): void {
   for (let i = 0; i < data.length; i += 3) {
@@ -139,7 +137,7 @@ export function imageTensor(images: readonly RgbImage[], preprocessing: Preproce
   const { width, height } = preprocessing.crop;
   const size = width * height * 3;
   const values = new Float32Array(images.length * size);
-  const tables = channelTables(preprocessing.mean, preprocessing.std);
+  const tables = channelTables(preprocessing);
   images.forEach((image, i) => normalizeInto(values.subarray(i * size, (i + 1) * size), cropped(image, preprocessing), tables));
   return tf.tensor4d(values, [images.length, height, width, 3]);
 }

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { clipPreprocessing, contactSheet, diffusionPreprocessing, encodePng, normalize, type RgbImage } from '../../core/images.js';
+import { clipPreprocessing, contactSheet, diffusionPreprocessing, encodePng, imageTensor, type RgbImage } from '../../core/images.js';
 import { pairAt } from '../../data/captions.js';
 import type { Scene, SceneOptions } from '../../data/scenes.js';
 import { renderScene } from '../../data/scenes.js';
@@ -29,17 +29,10 @@ export function distinctExamples(seed: number, from: number, count: number, opti
 }
 
 /** Pictures of one size as CLIP sees them. -> [images, side, side, 3] */
-export const clipPixels = (pictures: readonly RgbImage[]): tf.Tensor4D => stack(pictures, clipPreprocessing(pictures[0].width));
+export const clipPixels = (pictures: readonly RgbImage[]): tf.Tensor4D => imageTensor(pictures, clipPreprocessing(pictures[0].width));
 
 /** Pictures of one size as the autoencoder sees them, in [-1, 1]. -> [images, side, side, 3] */
-export const diffusionPixels = (pictures: readonly RgbImage[]): tf.Tensor4D => stack(pictures, diffusionPreprocessing(pictures[0].width));
-
-function stack(pictures: readonly RgbImage[], { mean, std }: Pick<ReturnType<typeof clipPreprocessing>, 'mean' | 'std'>): tf.Tensor4D {
-  const [{ width, height }] = pictures;
-  const values = new Float32Array(pictures.length * height * width * 3);
-  pictures.forEach((picture, i) => values.set(normalize(picture, mean, std), i * height * width * 3));
-  return tf.tensor4d(values, [pictures.length, height, width, 3]);
-}
+export const diffusionPixels = (pictures: readonly RgbImage[]): tf.Tensor4D => imageTensor(pictures, diffusionPreprocessing(pictures[0].width));
 
 /** Writes a contact sheet as PNG. */
 export async function writeSheet(file: string, pictures: readonly RgbImage[], columns: number, labels?: readonly string[]): Promise<void> {

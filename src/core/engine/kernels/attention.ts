@@ -4,7 +4,7 @@ import { size, type DreamBackend } from '../dream-backend.js';
 import type { Attributes, Inputs, KernelTable } from './table.js';
 
 /**
- * Runs `attention` or its gradient on `tensors`, q, k, v and bias before the kernel's own. Sequences of unequal length that lie behind each other are
+ * Runs `attention` or its gradient on `tensors`: q, k, v and bias, then all of the kernel's own. Sequences of unequal length that lie behind each other are
  * a batch whose rows begin where `starts` says. The numbers are those that attention_arguments in native/attention.h reads.
  */
 function run(backend: DreamBackend, kernel: 'attention' | 'attention_grad', tensors: readonly (tf.TensorInfo | undefined)[], attributes: Attributes): void {
@@ -24,18 +24,15 @@ function run(backend: DreamBackend, kernel: 'attention' | 'attention_grad', tens
   const at = backend.values(starts);
   at[0] = 0;
   lengths.forEach((length, i) => (at[i + 1] = at[i] + length));
-  backend.run(kernel, [...views, ...Array(attentionStarts[kernel] - views.length).fill(null), at], numbers(lengths.length, longest, longest, 0, 0, longest));
+  backend.run(kernel, [...views, at], numbers(lengths.length, longest, longest, 0, 0, longest));
   backend.disposeData(starts.dataId);
 }
 
-/** The place of `starts` among a kernel's tensors. */
-export const attentionStarts = { attention: 6, attention_grad: 11 };
-
 function forward(backend: DreamBackend, { q, k, v, bias }: Inputs, attributes: Attributes): tf.TensorInfo[] {
   const y = backend.output(q.shape);
-  const statistics = needsStatistics() ? [backend.output([q.shape[0], attributes.numHeads, q.shape[1]])] : [];
-  run(backend, 'attention', [q, k, v, bias, y, ...statistics], attributes);
-  return [y, ...statistics];
+  const logSumExp = needsStatistics() ? backend.output([q.shape[0], attributes.numHeads, q.shape[1]]) : undefined;
+  run(backend, 'attention', [q, k, v, bias, y, logSumExp], attributes);
+  return logSumExp ? [y, logSumExp] : [y];
 }
 
 function gradient(backend: DreamBackend, { q, k, v, bias, y, logSumExp, dy }: Inputs, attributes: Attributes): [dq: tf.TensorInfo, dk: tf.TensorInfo, dv: tf.TensorInfo] {
