@@ -75,7 +75,7 @@ const command: Command = {
       return;
     }
     const peak = peakSpeed();
-    if (peak) print({ name: 'peak', gflops: peak }, `peak         ${peak.toFixed(0)} GFLOP/s of multiply-adds on registers`);
+    if (peak) print({ name: 'peak', gflops: peak }, `peak         ${peak.toFixed(0)} GFLOP/s of multiply-adds on vectors${String(machine.engine).endsWith('AMX)') ? '; products run on the matrix unit, which has more' : ''}`);
     const torch = values.torch ? new Torch(threads) : undefined;
     if (torch) print({ name: 'torch', ...torch.settings }, `PyTorch      ${Object.entries(torch.settings).map(([key, value]) => `${key} ${value}`).join(', ')}`);
     if (positionals.length === 0 && !values.scaling) products(print, peak, torch);

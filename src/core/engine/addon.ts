@@ -9,6 +9,7 @@ interface Addon {
   version?: number;
   names: string;
   setThreads(count: number): boolean;
+  useMatrixUnit(wanted: boolean): boolean;
   mapFile(file: string): ArrayBuffer | undefined;
   reserve(bytes: number): ArrayBuffer | undefined;
   call(kernel: number, numbers: Float64Array, ...tensors: unknown[]): number;
@@ -20,10 +21,13 @@ export const addonFolder = fileURLToPath(new URL('../../../build/engine', import
 export const buildCommand = 'npm run build:native';
 
 /** What this side expects of the addon; stands in addon.c too. */
-const addonVersion = 5;
+const addonVersion = 6;
 
-/** Loads the addon. Throws, saying how to get one, when it is absent, old or was built for another processor. */
-export function loadNative(threads: number): Engine {
+/**
+ * Loads the addon. `matrixUnit`: whether products may go to the processor's (Intel AMX), where there is one; threads and unit are the process's, so the
+ * last call decides for all. Throws, saying how to get an addon, when it is absent, old or was built for another processor.
+ */
+export function loadNative(threads: number, matrixUnit = process.env.DREAMLLM_AMX !== '0'): Engine {
   const file = join(addonFolder, 'engine.node');
   if (!existsSync(file)) throw new Error(`No native engine at ${file}. Run \`${buildCommand}\`; it needs a C compiler and Node's headers.`);
   const { processor } = JSON.parse(readFileSync(join(addonFolder, 'engine.json'), 'utf8')) as { processor: string };
@@ -33,10 +37,11 @@ export function loadNative(threads: number): Engine {
   if (addon.version !== addonVersion) throw new Error(`The native engine at ${file} was built from other sources than this package's. Run \`${buildCommand}\`.`);
   const ids = new Map(addon.names.trim().split(' ').map((name, id) => [name as KernelName, id]));
   if (!addon.setThreads(threads)) throw new Error(`The native engine could not start ${threads} threads. Set DREAMLLM_THREADS to a number from 1 to 64.`);
+  const isUnitUsed = addon.useMatrixUnit(matrixUnit);
   const arguments64 = new Float64Array(64);
   return {
     name: 'native',
-    variant: processor,
+    variant: isUnitUsed ? `${processor}, AMX` : processor,
     threads,
     mapFile(file) {
       const memory = addon.mapFile(file);

@@ -344,6 +344,48 @@ for (const { name, load } of testEngines()) {
       for (const [m, n, k] of [[1, 1, 1], [0, 3, 2], [3, 0, 2], [3, 2, 0], [1, 700, 130], [5, 33, 300], [150, 40, 600], [40, 600, 70]]) checkGemm(engine, m, n, k, 1);
     });
 
+    test('multiply to float precision, whatever the magnitudes of rows and columns', () => {
+      for (const [m, n, k, transposeA, transposeB] of [[40, 70, 530, false, true], [65, 33, 64, true, false], [33, 48, 31, false, false]] as const) {
+        // A row and a column of each magnitude, down to products that float cannot hold.
+        const [scaleA, scaleB] = [m, n].map((count) => Float32Array.from({ length: count }, () => 2 ** (stream.integer(120) - 60)));
+        const a = normals(m * k).map((value, i) => value * scaleA[transposeA ? i % m : Math.floor(i / k)]);
+        const b = normals(k * n).map((value, i) => value * scaleB[transposeB ? Math.floor(i / k) : i % n]);
+        const numbers = [1, 0, 0, 0, m, n, k, transposeA ? m : k, transposeB ? k : n, n, +transposeA, +transposeB, 0];
+        const [found] = call(engine, 'gemm', [a, b, out(m * n), null, null], numbers);
+        const sizes = { m, n, k, transposeA, transposeB };
+        const expected = reference.gemm(a, b, () => 0, sizes);
+        const magnitude = reference.gemm(a.map(Math.abs), b.map(Math.abs), () => 0, sizes);
+        for (let i = 0; i < expected.length; i++) {
+          const bound = 2 ** -21 * magnitude[i] + k * 2 ** -126;
+          if (!(Math.abs(found[i] - expected[i]) <= bound)) assert.fail(`element ${i} of ${m} x ${n} over ${k} is ${found[i]}, expected ${expected[i]} within ${bound}`);
+        }
+      }
+    });
+
+    test('multiply whole numbers exactly', () => {
+      const [m, n, k] = [48, 40, 96];
+      const [a, b] = [m * k, k * n].map((count) => Float32Array.from({ length: count }, () => stream.integer(401) - 200));
+      const [found] = call(engine, 'gemm', [a, b, out(m * n), null, null], [1, 0, 0, 0, m, n, k, k, n, n, 0, 0, 0]);
+      assert.deepEqual([...found].map((v) => v + 0), reference.gemm(a, b, () => 0, { m, n, k, transposeA: false, transposeB: false }).map((v) => v + 0));
+    });
+
+    test('carry infinity and NaN through products of any size to where they belong, and change nothing else', () => {
+      const [m, n, k] = [100, 40, 300];
+      const [a, b] = [normals(m * k), normals(k * n)];
+      const numbers = [1, 0, 0, 0, m, n, k, k, n, n, 0, 0, 0];
+      const product = () => call(engine, 'gemm', [a, b, out(m * n), null, null], numbers)[0];
+      const clean = product();
+      a[3 * k + 7] = Infinity;
+      a[5 * k + 290] = NaN;
+      const rows = product();
+      close(rows, reference.gemm(a, b, () => 0, { m, n, k, transposeA: false, transposeB: false }), 'infinity and NaN in rows');
+      assert.deepEqual(rows.subarray(32 * n), clean.subarray(32 * n), 'rows far from them');
+      a[3 * k + 7] = a[5 * k + 290] = 1;
+      b[20 * n + 11] = -Infinity;
+      b[299 * n + 39] = NaN;
+      close(product(), reference.gemm(a, b, () => 0, { m, n, k, transposeA: false, transposeB: false }), 'infinity and NaN in columns');
+    });
+
     for (const [kernel, calls] of Object.entries(emptyCalls)) {
       test(`take an axis of size 0: ${kernel}`, () => {
         for (const [tensors, numbers, expected] of calls) {
@@ -544,6 +586,8 @@ describe('the engines', () => {
       const pair = testEngines().filter((one) => one.name.startsWith(kind) && /\d$/.test(one.name));
       if (pair.length < 2) continue;
       const [a, b, x] = [normals(120 * 300), normals(300 * 90), normals(4 * 16 * 16 * 24)];
+      const partly = a.slice();
+      partly[50 * 300] = NaN;
       const [filter, manyColumns] = [normals(9 * 24 * 24), normals(9 * 96 * 256)];
       const heads = normals(2 * 80 * 24);
       const sizes: DecodeSizes = { rows: 3, dim: 96, heads: 4, kvHeads: 2, headDim: 24, inner: 300, length: 50, room: 64, eps: 1e-5, scale: 0.2, angleRow: 0, biasRow: 0 };
@@ -554,6 +598,7 @@ describe('the engines', () => {
         const [y, lse] = call(engine, 'attention', [heads, heads, heads, null, out(heads.length), out(480)], attended);
         return [
           call(engine, 'gemm', [a, b, out(120 * 90), null], [1, 0, 0, 0, 120, 90, 300, 300, 90, 90, 0, 0, 0]),
+          call(engine, 'gemm', [partly, b, out(120 * 90), null], [1, 0, 0, 0, 120, 90, 300, 300, 90, 90, 0, 0, 0]),
           call(engine, 'conv', [x, filter, out(x.length), null, null], [4, 16, 16, 24, 16, 16, 24, 3, 3, 1, 1, 1]),
           call(engine, 'conv', [x, manyColumns, out(4 * 8 * 8 * 256), null, null], [4, 8, 8, 96, 8, 8, 256, 3, 3, 1, 1, 1]),
           call(engine, 'conv_grad_filter', [x, x, out(9 * 24 * 24)], [4, 16, 16, 24, 16, 16, 24, 3, 3, 1, 1, 1]),

@@ -24,6 +24,20 @@ static napi_value js_set_threads(napi_env env, napi_callback_info info) {
   return result;
 }
 
+// useMatrixUnit(wanted): whether products go to the processor's matrix unit from now on.
+static napi_value js_use_matrix_unit(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value argument, result;
+  bool wanted = false;
+  napi_get_cb_info(env, info, &count, &argument, 0, 0);
+  napi_get_value_bool(env, argument, &wanted);
+  pthread_mutex_lock(&call_lock);
+  int used = use_tiles(wanted);
+  pthread_mutex_unlock(&call_lock);
+  napi_get_boolean(env, used, &result);
+  return result;
+}
+
 // call(kernel, numbers: Float64Array, ...tensors): 0, or the number of an error.
 static napi_value js_call(napi_env env, napi_callback_info info) {
   size_t count = 2 + KERNEL_POINTERS;
@@ -96,13 +110,15 @@ NAPI_MODULE_INIT() {
   napi_set_named_property(env, exports, "call", value);
   napi_create_function(env, "setThreads", NAPI_AUTO_LENGTH, js_set_threads, 0, &value);
   napi_set_named_property(env, exports, "setThreads", value);
+  napi_create_function(env, "useMatrixUnit", NAPI_AUTO_LENGTH, js_use_matrix_unit, 0, &value);
+  napi_set_named_property(env, exports, "useMatrixUnit", value);
   napi_create_function(env, "mapFile", NAPI_AUTO_LENGTH, js_map_file, 0, &value);
   napi_set_named_property(env, exports, "mapFile", value);
   napi_create_function(env, "reserve", NAPI_AUTO_LENGTH, js_reserve, 0, &value);
   napi_set_named_property(env, exports, "reserve", value);
   napi_create_string_utf8(env, kernel_names, NAPI_AUTO_LENGTH, &value);
   napi_set_named_property(env, exports, "names", value);
-  napi_create_int32(env, 5, &value);  // as addonVersion in addon.ts: raised with every change of what kernels take
+  napi_create_int32(env, 6, &value);  // as addonVersion in addon.ts: raised with every change of what kernels take
   napi_set_named_property(env, exports, "version", value);
   return exports;
 }

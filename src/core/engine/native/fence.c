@@ -168,6 +168,7 @@ static void packed_calls(void) {
 int main(int argc, char **argv) {
   int rounds = argc > 1 ? atoi(argv[1]) : 100;
   if (!set_threads(argc > 2 ? atoi(argv[2]) : 2)) return 1;
+  use_tiles(1);
   for (int i = 0; i < rounds; i++) {
     gemm_call();
     conv_call(i % 3);

@@ -1,7 +1,7 @@
 // Single-precision matrix product C = op(A) op(B) (+ C, or + bias and addend), row-major, after Goto and van de Geijn 2008: operands are packed into panels
 // that the register tile reads in order. Convolutions use the same core with packing that reads from images.
 #pragma once
-#include "parallel.h"
+#include "tiles.h"
 
 #define KC 256
 #define MC (MR * (144 / MR))
@@ -217,14 +217,14 @@ static void clear_product(const gemm *g, int64_t m0, int64_t m1, int64_t n0, int
 #define PACK_A_FLOATS (MC * KC)
 #define PACK_B_FLOATS (KC * NC)
 
-// The product's rows [m0, m1) and columns [n0, n1) by one thread; `buffer` holds PACK_A_FLOATS + PACK_B_FLOATS.
-static void gemm_serial(const gemm *g, int64_t m0, int64_t m1, int64_t n0, int64_t n1, float *buffer) {
+// The product's rows [m0, m1) and columns [n0, n1) by one thread, over [k_first, k_last); `buffer` holds PACK_A_FLOATS + PACK_B_FLOATS.
+static void gemm_serial(const gemm *g, int64_t m0, int64_t m1, int64_t n0, int64_t n1, int64_t k_first, int64_t k_last, float *buffer) {
   float *pa = buffer, *pb = buffer + PACK_A_FLOATS;
   if (g->k == 0) clear_product(g, m0, m1, n0, n1);
   for (int64_t j = n0; j < n1; j += NC) {
     int nc = (int)min64(NC, n1 - j);
-    for (int64_t k0 = 0; k0 < g->k; k0 += KC) {
-      int kc = (int)min64(KC, g->k - k0);
+    for (int64_t k0 = k_first; k0 < k_last; k0 += KC) {
+      int kc = (int)min64(KC, k_last - k0);
       for (int jj = 0; jj < nc; jj += NR) pack_b_panel(g, j + jj, (int)min64(NR, nc - jj), k0, kc, pb + (int64_t)jj * kc);
       for (int64_t i = m0; i < m1; i += MC) {
         int mc = (int)min64(MC, m1 - i);
@@ -303,6 +303,7 @@ typedef struct {
   int64_t j, nc, k0, ks;      // columns and the slab of k that are packed
   int64_t rows, columns, row_blocks;
   int64_t batch_a, batch_b, batch_c;
+  int infinite;               // whether the packed part of B holds values that have no parts (tiles.h)
 } gemm_job;
 
 // A few panels of one block of k.
@@ -337,6 +338,103 @@ static void gemm_block_chunk(void *context, int64_t chunk, int thread) {
   }
 }
 
+#ifdef TILES
+#define TILE_K KC               // of k at a time: a strip of each operand then lies in a core's first two caches
+#define TILE_ROWS (8 * EDGE)    // of A that are packed at a time
+
+static int tiles_suit(const gemm *g) { return !g->pack_a && !g->rows && g->m >= 16 && g->n >= 16 && g->k >= 16 && tiles_on; }
+
+// A few strips of B over one block of k. Strips of a slab lie one after another, each over all of the slab's k.
+static void tiles_pack_chunk(void *context, int64_t chunk, int thread) {
+  gemm_job *job = context;
+  const gemm *g = job->g;
+  int64_t width = g->pack_b ? EDGE : PACK_PANELS * EDGE, groups = ceil_div(job->nc, width), first = chunk % groups * width, k0 = chunk / groups * TILE_K;
+  int64_t kc = min64(TILE_K, job->ks - k0), j = job->j + first, count = min64(width, job->nc - first);
+  bf16 *out = (bf16 *)job->packed + first / EDGE * strip_size(job->ks) + strip_size(k0);
+  const float *from = g->tb ? g->b + j * g->ldb + job->k0 + k0 : g->b + (job->k0 + k0) * g->ldb + j;
+  int64_t ld = g->ldb, along_k = g->tb;
+  if (g->pack_b) {
+    g->pack_b(g, j, (int)count, job->k0 + k0, (int)kc, scratch(thread));
+    from = scratch(thread), ld = NR, along_k = 0;
+  }
+  if (pack_strips(from, ld, (int)along_k, count, kc, 1, out, strip_size(job->ks))) __atomic_store_n(&job->infinite, 1, __ATOMIC_RELAXED);
+}
+
+// EDGE x EDGE of the product, or what there is of it, over one block of k.
+static void tiles_write(const gemm *g, int64_t i, int64_t mr, int64_t j, int64_t nr, int64_t steps, const bf16 *a, const bf16 *b, int add, float *sums) {
+  float *c = g->c + i * g->ldc + j;
+  const float *bias = add ? 0 : g->bias, *addend = add ? c : addend_at(g, c);
+  int tall = mr > 16, wide = nr > 16;
+  // Asked for before the product, the lines it is written to are there when it ends.
+  for (int64_t r = 0; r < mr; r++) __builtin_prefetch(c + r * g->ldc, 1), __builtin_prefetch(c + r * g->ldc + nr - 1, 1);
+  if (mr == EDGE && nr == EDGE && (add || (!bias && !addend))) {
+    strip_product(steps, a, b, c, g->ldc, add, 1, 1);
+    return;
+  }
+  if (tall && wide) strip_product(steps, a, b, sums, EDGE, 0, 1, 1);
+  else if (tall) strip_product(steps, a, b, sums, EDGE, 0, 1, 0);
+  else if (wide) strip_product(steps, a, b, sums, EDGE, 0, 0, 1);
+  else strip_product(steps, a, b, sums, EDGE, 0, 0, 0);
+  for (int64_t r = 0; r < mr; r++)
+    SIMD for (int64_t s = 0; s < nr; s++) {
+      float sum = sums[r * EDGE + s];
+      if (bias) sum += bias[j + s];
+      if (addend) sum += addend[r * g->ldc + s];
+      c[r * g->ldc + s] = sum;
+    }
+}
+
+static void tiles_block_chunk(void *context, int64_t chunk, int thread) {
+  const gemm_job *job = context;
+  const gemm *g = job->g;
+  float *sums = scratch(thread), *spare = sums + EDGE * EDGE;
+  bf16 *pa = (bf16 *)spare;
+  int64_t i0 = chunk % job->row_blocks * job->rows, i1 = min64(g->m, i0 + job->rows);
+  int64_t j0 = chunk / job->row_blocks * job->columns, j1 = min64(job->nc, j0 + job->columns);
+  tiles_begin();
+  for (int64_t k0 = 0; k0 < job->ks; k0 += TILE_K) {
+    int64_t kc = min64(TILE_K, job->ks - k0), k = job->k0 + k0, size = strip_size(kc);
+    int add = k > 0 || g->accumulate;
+    for (int64_t i = i0; i < i1; i += TILE_ROWS) {
+      int64_t last = min64(i1, i + TILE_ROWS);
+      uint64_t infinite = job->infinite ? ~(uint64_t)0 : pack_strips(g->ta ? g->a + k * g->lda + i : g->a + i * g->lda + k, g->lda, !g->ta, last - i, kc, 0, pa, size);
+      for (int64_t j = j0; j < j1; j += EDGE) {
+        const bf16 *b = (const bf16 *)job->packed + j / EDGE * strip_size(job->ks) + strip_size(k0);
+        for (int64_t ii = i; ii < last; ii += EDGE)
+          if (!(infinite >> (ii - i) / EDGE & 1))
+            tiles_write(g, ii, min64(EDGE, last - ii), job->j + j, min64(EDGE, j1 - j), ceil_div(kc, STEP), pa + (ii - i) / EDGE * size, b, add, sums);
+      }
+      // What is not finite goes by vectors, strip by strip, whatever else is in the block.
+      for (int64_t ii = i; ii < last && infinite; ii += EDGE)
+        if (infinite >> (ii - i) / EDGE & 1) gemm_serial(g, ii, min64(last, ii + EDGE), job->j + j0, job->j + j1, k, k + kc, spare);
+    }
+  }
+  tiles_end();
+}
+
+static void gemm_tiles(gemm_job *job, double work) {
+  const gemm *g = job->g;
+  int64_t columns = round_up(g->n, EDGE), room = 2 * (int64_t)WORKSPACE_FLOATS / PARTS;
+  int64_t ks = min64(g->k, max64(TILE_K, room / min64(columns, 1024) / TILE_K * TILE_K));
+  int64_t nc = min64(columns, room / round_up(ks, STEP) / EDGE * EDGE);
+  for (job->k0 = 0; job->k0 < g->k; job->k0 += ks) {
+    job->ks = min64(ks, g->k - job->k0);
+    for (job->j = 0; job->j < g->n; job->j += nc) {
+      job->nc = min64(nc, g->n - job->j);
+      job->infinite = 0;
+      int64_t strips = ceil_div(job->nc, EDGE), row_strips = ceil_div(g->m, EDGE);
+      parallel(ceil_div(job->nc, g->pack_b ? EDGE : PACK_PANELS * EDGE) * ceil_div(job->ks, TILE_K), (double)job->nc * (double)job->ks, tiles_pack_chunk, job);
+      // Rows are cut first, as each block packs its own.
+      int64_t wanted = pool.threads > 1 ? 4 * pool.threads : 1;
+      job->rows = max64(min64(2, row_strips), min64(TILE_ROWS / EDGE, row_strips / wanted)) * EDGE;
+      job->row_blocks = ceil_div(g->m, job->rows);
+      job->columns = ceil_div(strips, min64(strips, ceil_div(wanted, job->row_blocks))) * EDGE;
+      parallel(job->row_blocks * ceil_div(job->nc, job->columns), work, tiles_block_chunk, job);
+    }
+  }
+}
+#endif
+
 static void gemv_chunk(void *context, int64_t chunk, int thread) {
   const gemm *g = ((gemm_job *)context)->g;
   (void)thread;
@@ -353,6 +451,12 @@ static void gemm_parallel(const gemm *g) {
     parallel(ceil_div(g->n, GEMV_COLUMNS), work * 4, gemv_chunk, &job);
   } else {
     job.packed = workspace();
+#ifdef TILES
+    if (tiles_suit(g)) {
+      gemm_tiles(&job, work);
+      return;
+    }
+#endif
     // A slab of k and of columns such that the packed part of B fits.
     int64_t columns = round_up(g->n, NR);
     int64_t ks = min64(g->k, max64(KC, WORKSPACE_FLOATS / min64(columns, 1024) / KC * KC));
@@ -384,7 +488,7 @@ static void gemm_batch_chunk(void *context, int64_t chunk, int thread) {
   g.c += chunk * job->batch_c;
   if (g.addend) g.addend += chunk * job->batch_c;
   if (g.m <= GEMV_ROWS && !g.ta) gemv_columns(&g, 0, g.n);
-  else gemm_serial(&g, 0, g.m, 0, g.n, scratch(thread));
+  else gemm_serial(&g, 0, g.m, 0, g.n, 0, g.k, scratch(thread));
 }
 
 // gemm: a, b, c, bias? [n], addend? like c; batch, strideA, strideB, strideC, m, n, k, lda, ldb, ldc, transposeA, transposeB, accumulate
