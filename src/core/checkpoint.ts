@@ -259,11 +259,20 @@ export interface SaveOptions {
   metadata?: Record<string, string>;
 }
 
-/** Writes a parameter tree, or tensors by key, as one safetensors file under checkpoint keys and in the layout of files. Refuses values that are not finite. */
+/** Makes values of a parameter tree, or of tensors by key, ready to be saved: a GPU in WebGPU hands them over only to those who wait. */
+export async function fetchValues(params: unknown): Promise<void> {
+  if (tf.getBackend() === 'webgpu') for (const tensor of byKey(params).values()) await tensor.data();
+}
+
+const byKey = (params: unknown): ReadonlyMap<string, tf.Tensor> => (params instanceof Map ? (params as Map<string, tf.Tensor>) : flatten(params));
+
+/**
+ * Writes a parameter tree, or tensors by key, as one safetensors file under checkpoint keys and in the layout of files. Refuses values that are not finite.
+ * What was computed on a GPU in WebGPU is fetched first (`fetchValues`).
+ */
 export function saveParams(file: string, params: unknown, { dtype = 'f32', metadata }: SaveOptions = {}): void {
-  const tensors = params instanceof Map ? (params as Map<string, tf.Tensor>) : flatten(params);
   const stored = { f32: 'F32', f16: 'F16', bf16: 'BF16' } as const;
-  const entries = [...tensors].map(([key, tensor]): [string, TensorToWrite] => {
+  const entries = [...byKey(params)].map(([key, tensor]): [string, TensorToWrite] => {
     const values = () => {
       const data = tensor.dataSync() as Float32Array;
       if (!data.every(Number.isFinite)) throw new Error(`${file} was not written: "${key}" holds NaN or infinity.`);

@@ -64,7 +64,7 @@ async function clipExtractor({ weights, onProgress }: ExtractorOptions): Promise
       for (let start = 0; start < files.length; start += picturesAtOnce) {
         signal?.throwIfAborted();
         const images = await Promise.all(files.slice(start, start + picturesAtOnce).map((file) => decodeImage(file)));
-        values.set(embedPictures(judge, images), start * dim);
+        values.set(await embedPictures(judge, images), start * dim);
         onProgress?.(Math.min(files.length, start + picturesAtOnce), files.length);
       }
       return { values, dim };
@@ -87,7 +87,7 @@ export async function loadClipJudge(weights = join(packageRoot(), 'data/foundati
 /** Unit embeddings of texts by the nano CLIP. */
 export async function clipTextFeatures(texts: readonly string[], name: string, weights?: string): Promise<Features> {
   const judge = await loadClipJudge(weights);
-  return features(embedTexts(judge, texts), [texts.length, judge.config.projectionSize], name, judge.name);
+  return features(await embedTexts(judge, texts), [texts.length, judge.config.projectionSize], name, judge.name);
 }
 
 /** A network to call on pictures in memory, as often as wanted; `dispose` it after use. */

@@ -140,7 +140,7 @@ export async function documentMatch({ folder, result }: Job): Promise<DocumentMa
   const pictures = await Promise.all(pairs.map(async ({ file }) => decodeSheet(readFileSync(join(folder, file)))));
   const judge = nanoClipJudge();
   try {
-    const [images, texts] = [embedPictures(judge, pictures), embedTexts(judge, pairs.map(({ text }) => text))];
+    const [images, texts] = [await embedPictures(judge, pictures), await embedTexts(judge, pairs.map(({ text }) => text))];
     const dim = judge.config.projectionSize;
     const cosine = (i: number, j: number) => 100 * images.subarray(i * dim, (i + 1) * dim).reduce((sum, value, c) => sum + value * texts[j * dim + c], 0);
     const matched = pairs.map((_, i) => cosine(i, i));

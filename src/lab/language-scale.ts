@@ -1,6 +1,6 @@
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { hashFile, saveParams } from '../core/checkpoint.js';
+import { fetchValues, hashFile, saveParams } from '../core/checkpoint.js';
 import { flatten } from '../core/params.js';
 import { nanoTokenizer } from '../data/tokenizer.js';
 import { nano } from '../dreamllm/presets.js';
@@ -61,6 +61,7 @@ export async function scaledFoundation(
       const training = await train(part.task, { ...settings, accumulation: 1, keepLast: 2 }, { folder: run, resume, signal });
       training.dispose();
       const results = await part.evaluate();
+      await fetchValues(part.params);
       saveParams(join(out, 'lm.safetensors'), part.params, { dtype: 'f16', metadata: { part: 'lm', scale: String(scale) } });
       for (const name of others) copyFileSync(join(base, name), join(out, name));
       run.finish({ steps, parameters: [...flatten(part.params).values()].reduce((sum, { size }) => sum + size, 0), ...results });

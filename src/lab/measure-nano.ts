@@ -131,7 +131,9 @@ async function measureAllDrawings(all: readonly Drawings[], foundation?: string,
   const distances = await measureAllDistances(all, signal);
   const judge = nanoClipJudge(foundation);
   try {
-    return all.map((drawings, i) => [...distances[i], measureIdentification(drawings), measurePromptScore(drawings, judge)]);
+    const measured: Measurement[][] = [];
+    for (const [i, drawings] of all.entries()) measured.push([...distances[i], measureIdentification(drawings), await measurePromptScore(drawings, judge)]);
+    return measured;
   } finally {
     judge.dispose();
   }
@@ -171,7 +173,7 @@ export async function measureFoundation({ sizes = fullSizes, foundation = commit
     const [ofTrained, ofUntrained] = await measureAllDrawings([drawings, untrained], foundation, signal);
     return {
       autoencoder: await measureReconstruction({ params: vae, config: nano.vae }, nano.imageSize, { signal }),
-      retrieval: measureRetrieval(judge),
+      retrieval: await measureRetrieval(judge),
       unet: ofTrained,
       untrained: ofUntrained,
     };

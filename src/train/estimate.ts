@@ -65,7 +65,7 @@ export async function probe(task: Task, settings: LoopSettings, now: () => numbe
       const start = now();
       const { inputs } = await task.batch(0, 0);
       const { result, peakBytes } = withPeak(() => valueAndGrads(() => task.loss(inputs).loss, task.trainable, { allowUnused: task.allowUnused }));
-      result.value.dataSync(); // some backends compute when they are asked
+      await result.value.data(); // some backends compute when they are asked
       const micro = now() - start;
       tf.dispose([result.value, ...result.grads.values(), inputs]);
       const zeros = new Map([...task.trainable].map(([key, variable]) => [key, zerosLike(variable)]));

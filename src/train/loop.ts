@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
+import { fetchValues } from '../core/checkpoint.js';
 import { clipFactor, globalNorm, valueAndGrads } from '../core/ops/index.js';
 import { Ema } from './ema.js';
 import { LeakLedger } from './ledger.js';
@@ -7,7 +8,7 @@ import { Optimizer, type OptimizerSettings } from './optimizer.js';
 import { silent, type Progress } from './progress.js';
 import { latestCheckpoint, type RunFolder } from './run-folder.js';
 import { learningRate, type Schedule } from './schedules.js';
-import { fetchValues, firstNonFinite, loadExact, saveExact } from './tensors.js';
+import { firstNonFinite, loadExact, saveExact } from './tensors.js';
 
 /** Something to minimise. The loop knows nothing else of a model. */
 export interface Task<Inputs extends tf.TensorContainer = tf.TensorContainer> {
@@ -93,7 +94,7 @@ export class Training {
   }
 
   async save(folder: RunFolder): Promise<void> {
-    await fetchValues([...this.task.trainable.values(), ...this.optimizer.state.values(), ...(this.ema?.averages.values() ?? [])]);
+    for (const tensors of [this.task.trainable, this.optimizer.state, this.ema?.averages ?? new Map()]) await fetchValues(tensors);
     const state = { step: this.step, optimizerSteps: this.optimizer.steps, emaUpdates: this.ema?.updates ?? null, best: this.best ?? null };
     folder.saveCheckpoint(String(this.step), state, (into) => {
       saveExact(join(into, 'parameters.safetensors'), this.task.trainable);
@@ -149,7 +150,7 @@ export async function trainStep({ task, settings, optimizer, ema, step }: Traini
       { allowUnused: task.allowUnused },
     );
     for (const [name, part] of [['loss', value] as const, ...losses]) parts[name] = (parts[name] ?? 0) + (await part.data())[0] / settings.accumulation;
-    if (!Number.isFinite(parts.loss)) throw notFinite(task, step, ids, parts, [...tensorsOf('input', inputs), ...named('parameter', task.trainable), ...named('gradient', grads)]);
+    if (!Number.isFinite(parts.loss)) throw await notFinite(task, step, ids, parts, [...tensorsOf('input', inputs), ...named('parameter', task.trainable), ...named('gradient', grads)]);
     accumulate(gradients, grads, 1 / settings.accumulation);
     tf.dispose([value, inputs, ...losses.map(([, part]) => part)]);
   }
@@ -157,7 +158,7 @@ export async function trainStep({ task, settings, optimizer, ema, step }: Traini
   const norm = globalNorm(gradients.values());
   const [gradNorm] = await norm.data();
   norm.dispose();
-  if (!Number.isFinite(gradNorm)) throw notFinite(task, step, ids, { ...parts, gradNorm }, [...named('parameter', task.trainable), ...named('gradient', gradients)]);
+  if (!Number.isFinite(gradNorm)) throw await notFinite(task, step, ids, { ...parts, gradNorm }, [...named('parameter', task.trainable), ...named('gradient', gradients)]);
 
   const rate = learningRate(settings.schedule, step, settings.steps);
   optimizer.update(gradients, rate, clipFactor(gradNorm, settings.maxGradNorm));
@@ -251,11 +252,11 @@ function* tensorsOf(kind: string, container: unknown): Iterable<[string, tf.Tens
   else if (container && typeof container === 'object') for (const [key, value] of Object.entries(container)) yield* tensorsOf(`${kind} ${key}`, value);
 }
 
-function notFinite(task: Task, step: number, ids: string[], values: Record<string, number>, suspects: [string, tf.Tensor][]): Error {
+async function notFinite(task: Task, step: number, ids: string[], values: Record<string, number>, suspects: [string, tf.Tensor][]): Promise<Error> {
   const [name, value] = Object.entries(values).find(([, value]) => !Number.isFinite(value))!;
   return new Error(
     `${task.name}: ${name} became ${value} in step ${step}. Batch: ${ids.join(', ')}. ` +
-      `First bad tensor: ${firstNonFinite(suspects) ?? 'none among inputs, parameters and gradients, so the loss itself'}. ` +
+      `First bad tensor: ${(await firstNonFinite(suspects)) ?? 'none among inputs, parameters and gradients, so the loss itself'}. ` +
       'Nothing was updated, and the last checkpoint is whole. Look at this batch, or lower the learning rate and start again.',
   );
 }

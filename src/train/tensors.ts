@@ -16,11 +16,6 @@ export function zerosLike(tensor: tf.Tensor): tf.Variable {
   return made;
 }
 
-/** Makes values ready to be read at once: a GPU in WebGPU hands them over only to those who wait. */
-export async function fetchValues(tensors: Iterable<tf.Tensor>): Promise<void> {
-  if (tf.getBackend() === 'webgpu') for (const tensor of tensors) await tensor.data();
-}
-
 /** Writes variables exactly as they are in memory, float32. */
 export function saveExact(file: string, variables: ReadonlyMap<string, tf.Tensor>): void {
   writeSafetensors(file, new Map([...variables].map(([key, tensor]) => [key, { dtype: 'F32', shape: tensor.shape, values: () => asFloat32(tensor.dataSync()) }])));
@@ -48,9 +43,9 @@ export function loadExact(file: string, variables: ReadonlyMap<string, tf.Variab
 const list = (keys: string[]) => (keys.length === 0 ? 'nothing' : `${keys.length} keys, first "${keys[0]}",`);
 
 /** The first tensor with a value that is not finite, with how many there are. */
-export function firstNonFinite(named: Iterable<readonly [string, tf.Tensor]>): string | undefined {
+export async function firstNonFinite(named: Iterable<readonly [string, tf.Tensor]>): Promise<string | undefined> {
   for (const [name, tensor] of named) {
-    const values = tensor.dataSync();
+    const values = await tensor.data();
     let bad = 0;
     let first: number | undefined;
     for (let i = 0; i < values.length; i++) {

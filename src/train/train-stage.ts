@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { hashSpec, saveArtefact, type Artefact } from '../core/checkpoint.js';
+import { fetchValues, hashSpec, saveArtefact, type Artefact } from '../core/checkpoint.js';
 import { flipHorizontally, type RgbImage } from '../core/images.js';
 import { requireRoom } from '../core/memory.js';
 import { select } from '../core/params.js';
@@ -103,7 +103,8 @@ export async function trainStage(options: TrainStageOptions): Promise<StageResul
     if (comparison) say?.(`The loss kept to its reference band in ${comparison.inside} of ${comparison.stretches} stretches of ${reference.width} steps.`);
 
     let artefact: Artefact | undefined;
-    await training.withResult(() =>
+    await training.withResult(async () => {
+      await fetchValues(start.params);
       folder!.saveCheckpoint('final', { step: loop.steps }, (dir) => {
         artefact = saveArtefact(dir, start.params, {
           name: settings.name,
@@ -112,8 +113,8 @@ export async function trainStage(options: TrainStageOptions): Promise<StageResul
           parents: start.parents,
           about: { preset: options.preset, settings },
         });
-      }),
-    );
+      });
+    });
     if (training.ema) training.ema.swap(); // the model that is handed back is the one that was saved
     const { best } = training;
     training.dispose();

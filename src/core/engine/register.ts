@@ -25,7 +25,10 @@ export const dreamKernels: KernelTable = {
 
 /** Makes a backend of an engine, under `name`: all kernels of the plain cpu backend, with the engine's in front. */
 export function registerDreamBackend(engine: Engine, name = 'dream'): void {
-  const backend = new DreamBackend(engine);
+  registerBackend(new DreamBackend(engine), name);
+}
+
+export function registerBackend(backend: DreamBackend, name: string): void {
   tf.registerBackend(name, () => backend);
   if (!tf.getKernel('Identity', name)) tf.copyRegisteredKernels('cpu', name);
   registerKernels(name, dreamKernels);

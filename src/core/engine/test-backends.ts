@@ -4,7 +4,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { addonFolder, loadNative } from './addon.js';
 import type { Engine } from './engine.js';
-import { registerDreamBackend } from './register.js';
+import { DreamBackend } from './dream-backend.js';
+import { registerBackend, registerDreamBackend } from './register.js';
 import { loadWasm } from './wasm.js';
 
 /** Every engine that runs here with one and two threads, each under a backend name of its own. For tests. */
@@ -21,6 +22,33 @@ export function testEngines(): { name: string; load: () => Engine }[] {
 export async function useTestEngine({ name, load }: { name: string; load: () => Engine }): Promise<void> {
   registerDreamBackend(load(), name);
   await tf.setBackend(name);
+}
+
+/** A backend that hands computed values over only to those who wait, as a GPU in WebGPU does, and goes by its name. */
+class LaterBackend extends DreamBackend {
+  readonly #readable = new WeakSet<object>();
+
+  override write(values: tf.BackendValues, shape: number[], dtype: tf.DataType): object {
+    const id = super.write(values, shape, dtype);
+    this.#readable.add(id);
+    return id;
+  }
+
+  override async read(id: object): Promise<tf.BackendValues> {
+    this.#readable.add(id);
+    return this.readSync(id);
+  }
+
+  override readSync(id: object): tf.BackendValues {
+    if (!this.#readable.has(id)) throw new Error('Computed values were asked for at once. Wait for them (`data`, `fetchValues`): WebGPU gives them no other way.');
+    return super.readSync(id);
+  }
+}
+
+/** Makes an engine that can be waited for alone the current backend. What runs on it runs on WebGPU, as far as reading goes. */
+export async function useLaterBackend(): Promise<void> {
+  registerBackend(new LaterBackend(loadWasm(1)), 'webgpu');
+  await tf.setBackend('webgpu');
 }
 
 /** What tests of models run on: the plain backend and one of each engine. `use` before the first tensor of a suite. */

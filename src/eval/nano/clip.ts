@@ -22,18 +22,22 @@ export interface ClipJudge {
 const batchSize = 64;
 
 /** Unit vectors [pictures, projection], row-major. */
-export function embedPictures({ params, config }: ClipJudge, images: readonly RgbImage[]): Float32Array {
+export async function embedPictures({ params, config }: ClipJudge, images: readonly RgbImage[]): Promise<Float32Array> {
   return inBatches(images, config.projectionSize, (batch) => clipImageEmbeds(params, imageTensor(batch, clipPreprocessing(config.vision.imageSize)), config));
 }
 
 /** Unit vectors [texts, projection], row-major. */
-export function embedTexts({ params, config, tokenizer }: ClipJudge, texts: readonly string[]): Float32Array {
+export async function embedTexts({ params, config, tokenizer }: ClipJudge, texts: readonly string[]): Promise<Float32Array> {
   return inBatches(texts, config.projectionSize, (batch) => clipTextEmbeds(params, clipTextTokens(batch, tokenizer, config.text), config));
 }
 
-function inBatches<T>(items: readonly T[], dim: number, embed: (batch: readonly T[]) => tf.Tensor2D): Float32Array {
+async function inBatches<T>(items: readonly T[], dim: number, embed: (batch: readonly T[]) => tf.Tensor2D): Promise<Float32Array> {
   const rows = new Float32Array(items.length * dim);
-  for (let start = 0; start < items.length; start += batchSize) rows.set(tf.tidy(() => embed(items.slice(start, start + batchSize)).dataSync()), start * dim);
+  for (let start = 0; start < items.length; start += batchSize) {
+    const embedded = tf.tidy(() => embed(items.slice(start, start + batchSize)));
+    rows.set(await embedded.data(), start * dim);
+    embedded.dispose();
+  }
   return rows;
 }
 
@@ -64,7 +68,7 @@ export interface Retrieval {
  * What a CLIP makes of pictures in unseen (concept, style) cells, one for each concept. The value is caption retrieval, which it was trained for; the details
  * ask for the concept alone, in three ways, of which one is raw pixels.
  */
-export function measureRetrieval(clip: ClipJudge, { count = 200, split = 'test' as Split, axis = 'cell' as Axis, seed = defaultTestSet.seed } = {}): Measurement<Retrieval> {
+export async function measureRetrieval(clip: ClipJudge, { count = 200, split = 'test' as Split, axis = 'cell' as Axis, seed = defaultTestSet.seed } = {}): Promise<Measurement<Retrieval>> {
   const unseen = new Map(cells(split, axis).filter(({ concept }) => concept.isCore).map((cell) => [cell.concept.component, cell]));
   const asked = [...unseen.values()]
     .slice(0, count)
@@ -79,14 +83,14 @@ export function measureRetrieval(clip: ClipJudge, { count = 200, split = 'test' 
   );
   const own = asked.map((_, i) => i);
   const draw = (scene: Scene) => drawn(scene, clip.config.vision.imageSize);
-  const hits = nearest(embedPictures(clip, scenes.map(draw)), embedTexts(clip, scenes.map((scene) => caption(scene, 'full'))), own, n);
+  const hits = nearest(await embedPictures(clip, scenes.map(draw)), await embedTexts(clip, scenes.map((scene) => caption(scene, 'full'))), own, n);
   return measurement({
     metric: 'clip-retrieval', value: share(hits), n, ci: wilson(hits.filter(Boolean).length, n, 0.95, 'pictures'),
     protocol: { dataset: 'emoji world, single objects', split: `${split}, new ${axis}`, size: n, extractor: clip.name, testSeed: seed, captionPolicy: 'full caption', evaluation: 'top-1 caption, cosine' },
     details: {
       caption: share(hits),
-      scenes: conceptRetrieval(clip, scenes, others, 'short'),
-      aligned: conceptRetrieval(
+      scenes: await conceptRetrieval(clip, scenes, others, 'short'),
+      aligned: await conceptRetrieval(
         clip,
         asked.map(({ concept, style }) => plain(concept.name, style)),
         asked.flatMap(({ concept, others: styles }, owner) => styles.map((style) => ({ owner, scene: plain(concept.name, style) }))),
@@ -98,14 +102,14 @@ export function measureRetrieval(clip: ClipJudge, { count = 200, split = 'test' 
 }
 
 /** `shown` scenes, one a concept; `gallery` scenes of the same concepts in other styles, each with the number of its concept. */
-function conceptRetrieval(clip: ClipJudge, shown: readonly Scene[], gallery: readonly { owner: number; scene: Scene }[], form: CaptionForm): ConceptRetrieval {
+async function conceptRetrieval(clip: ClipJudge, shown: readonly Scene[], gallery: readonly { owner: number; scene: Scene }[], form: CaptionForm): Promise<ConceptRetrieval> {
   const n = shown.length;
   const side = clip.config.vision.imageSize;
   const [queries, pictures] = [shown.map((scene) => drawn(scene, side)), gallery.map(({ scene }) => drawn(scene, side))];
   const owners = gallery.map(({ owner }) => owner);
-  const embedded = embedPictures(clip, queries);
-  const byText = nearest(embedded, embedTexts(clip, shown.map((scene) => caption(scene, form))), shown.map((_, i) => i), n);
-  const byImages = nearest(embedded, embedPictures(clip, pictures), owners, n);
+  const embedded = await embedPictures(clip, queries);
+  const byText = nearest(embedded, await embedTexts(clip, shown.map((scene) => caption(scene, form))), shown.map((_, i) => i), n);
+  const byImages = nearest(embedded, await embedPictures(clip, pictures), owners, n);
   const pixels = centred([...queries, ...pictures].map(({ data }) => Float32Array.from(data)));
   const byPixels = nearest(pixels.subarray(0, n * side * side * 3), pixels.subarray(n * side * side * 3), owners, n);
   const only = (a: readonly boolean[], b: readonly boolean[]) => a.filter((hit, i) => hit && !b[i]).length;

@@ -222,17 +222,17 @@ function shiftedDistance(a: Uint8Array, b: Uint8Array, side: number, reach = 2):
 type Paired = PairedTest & { readonly prompted: number; readonly unprompted: number };
 
 /** CLIP score with the prompt, less that of the empty prompt's picture from the same noise, pair by pair. */
-export function measurePromptScore({ prompts, drawn, unprompted, real, protocol }: Drawings, clip: ClipJudge): Measurement<Paired & { real: number }> {
-  const texts = embedTexts(clip, prompts);
-  const cosines = (images: readonly RgbImage[]) => {
-    const rows = embedPictures(clip, images);
+export async function measurePromptScore({ prompts, drawn, unprompted, real, protocol }: Drawings, clip: ClipJudge): Promise<Measurement<Paired & { real: number }>> {
+  const texts = await embedTexts(clip, prompts);
+  const cosines = async (images: readonly RgbImage[]) => {
+    const rows = await embedPictures(clip, images);
     return prompts.map((_, i) => {
       let product = 0;
       for (let c = i * clip.config.projectionSize; c < (i + 1) * clip.config.projectionSize; c++) product += rows[c] * texts[c];
       return 100 * product;
     });
   };
-  const [with_, without, true_] = [cosines(drawn), cosines(unprompted), cosines(real)];
+  const [with_, without, true_] = [await cosines(drawn), await cosines(unprompted), await cosines(real)];
   const test = pairedTest(without, with_, 'prompts');
   return measurement({
     metric: 'clip-score', value: mean(with_), n: prompts.length,

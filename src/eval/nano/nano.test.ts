@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { useBackend } from '../../core/backend.js';
+import { useLaterBackend } from '../../core/engine/test-backends.js';
 import { blankImage } from '../../core/images.js';
 import { initialize, select } from '../../core/params.js';
 import { documentAt } from '../../data/documents.js';
@@ -44,7 +44,7 @@ let subject: Subject;
 let clip: ClipJudge;
 
 before(async () => {
-  await useBackend();
+  await useLaterBackend(); // so that every measurement also runs where values must be waited for
   params = initialize(dreamSpec(config), 1);
   subject = { model: residentModel(params, config), tokenizer, modelScale: 'micro' };
   clip = { params: initialize(clipSpec(clipConfig), 2), config: clipConfig, tokenizer, name: 'random CLIP' };
@@ -74,8 +74,9 @@ describe('the log-probabilities of an answer', () => {
     const ids = [...tokenizer.encode(answer), ...(end ? [config.tokens.eos] : [])];
     const { embeds } = embedPrompts(model, [{ ...sequence, tokenIds: [...sequence.tokenIds, ...ids], labels: [...sequence.labels, ...ids] }]);
     const states = await model.language.forward(embeds, {});
-    const logs = tf.tidy(() => tf.logSoftmax(model.language.head(states.squeeze<tf.Tensor2D>([0]))).arraySync() as number[][]);
-    tf.dispose([embeds, states]);
+    const all = tf.tidy(() => tf.logSoftmax(model.language.head(states.squeeze<tf.Tensor2D>([0]))));
+    const logs = (await all.array()) as number[][];
+    tf.dispose([embeds, states, all]);
     return ids.map((id, k) => logs[sequence.tokenIds.length + k - 1][id]);
   };
 

@@ -20,7 +20,7 @@ export const bestOfK = (options?: NanoOptions) =>
             for (let attempt = 0; attempt < bestOf; attempt++) attempts.push(await drawTestSet(subject, { count: sizes.pictures, attempt, signal }));
             const judge = nanoClipJudge(foundation);
             try {
-              return await measureDrawings(bestByClip(attempts, judge), foundation, signal);
+              return await measureDrawings(await bestByClip(attempts, judge), foundation, signal);
             } finally {
               judge.dispose();
             }
@@ -32,12 +32,13 @@ export const bestOfK = (options?: NanoOptions) =>
   );
 
 /** The picture of each prompt that its text likes best. The same CLIP also gives the score, which therefore flatters the choice. */
-export function bestByClip(attempts: readonly Drawings[], judge: ClipJudge): Drawings {
+export async function bestByClip(attempts: readonly Drawings[], judge: ClipJudge): Promise<Drawings> {
   const [first] = attempts;
   if (attempts.length === 1) return first;
   const dim = judge.config.projectionSize;
-  const texts = embedTexts(judge, first.prompts);
-  const pictures = attempts.map(({ drawn }) => embedPictures(judge, drawn));
+  const texts = await embedTexts(judge, first.prompts);
+  const pictures: Float32Array[] = [];
+  for (const { drawn } of attempts) pictures.push(await embedPictures(judge, drawn));
   const score = (rows: Float32Array, i: number) => {
     let product = 0;
     for (let c = i * dim; c < (i + 1) * dim; c++) product += rows[c] * texts[c];

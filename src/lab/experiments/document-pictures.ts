@@ -39,7 +39,7 @@ export const documentPictures = (options?: NanoOptions) =>
             const measured: Measurement[] = [...(await measureDrawingDistances(drawings, signal)), measureIdentification(drawings)];
             const judge = nanoClipJudge(foundation);
             try {
-              measured.push(measureMatch(drawings, drawings.prompts, 'the matched sentence', judge), measureMatch(drawings, drawings.scenes.map((scene) => caption(scene, 'full')), 'full caption', judge));
+              measured.push(await measureMatch(drawings, drawings.prompts, 'the matched sentence', judge), await measureMatch(drawings, drawings.scenes.map((scene) => caption(scene, 'full')), 'full caption', judge));
             } finally {
               judge.dispose();
             }
@@ -55,9 +55,9 @@ export const documentPictures = (options?: NanoOptions) =>
  * Whether pictures match their own texts better than those of others: the CLIP score of each picture with its text, less the mean of its scores with the texts
  * of all other pictures, picture by picture.
  */
-export function measureMatch({ drawn, protocol }: Pick<Drawings, 'drawn' | 'protocol'>, texts: readonly string[], captionPolicy: string, judge: ClipJudge): Measurement<PairedTest & { matched: number; mismatched: number }> {
+export async function measureMatch({ drawn, protocol }: Pick<Drawings, 'drawn' | 'protocol'>, texts: readonly string[], captionPolicy: string, judge: ClipJudge): Promise<Measurement<PairedTest & { matched: number; mismatched: number }>> {
   const dim = judge.config.projectionSize;
-  const [pictures, words] = [embedPictures(judge, drawn), embedTexts(judge, texts)];
+  const [pictures, words] = [await embedPictures(judge, drawn), await embedTexts(judge, texts)];
   const score = (i: number, j: number) => {
     let product = 0;
     for (let c = 0; c < dim; c++) product += pictures[i * dim + c] * words[j * dim + c];

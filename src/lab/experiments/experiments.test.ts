@@ -131,9 +131,9 @@ describe('the experiments', () => {
       const scenes = testScenes(defaultTestSet, 24);
       const drawn = scenes.map((scene) => ({ width: 32, height: 32, data: renderScene(scene, 32) }));
       const texts = scenes.map((scene) => caption(scene, 'full'));
-      const matched = measureMatch({ drawn, protocol: {} }, texts, 'full caption', judge);
+      const matched = await measureMatch({ drawn, protocol: {} }, texts, 'full caption', judge);
       assert.ok(matched.value > 20 && matched.ci!.low > 10, JSON.stringify(matched));
-      const others = measureMatch({ drawn, protocol: {} }, [...texts.slice(1), texts[0]], 'full caption', judge);
+      const others = await measureMatch({ drawn, protocol: {} }, [...texts.slice(1), texts[0]], 'full caption', judge);
       assert.ok(Math.abs(others.value) < matched.value / 4, JSON.stringify(others));
     } finally {
       judge.dispose();

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { hashFile, saveParams } from '../../core/checkpoint.js';
+import { fetchValues, hashFile, saveParams } from '../../core/checkpoint.js';
 import { flatten } from '../../core/params.js';
 import { writeTextAtomically } from '../files.js';
 import { train, trainStep, Training, type LoopSettings } from '../loop.js';
@@ -99,6 +99,7 @@ async function writePart(
 ): Promise<PartRecord> {
   const results = { ...(await part.finish?.()), ...(await part.evaluate()) };
   const file = join(out, fileNames[name]);
+  await fetchValues(part.params);
   saveParams(file, part.params, { dtype: 'f16', metadata: { part: name, parents: JSON.stringify(parents) } });
   const events = readEvents(path).filter(({ step = 0 }) => step < steps);
   const record: PartRecord = {

@@ -57,21 +57,21 @@ export function unetPart(config: UNetConfig, { clip, vae, tokenizer }: FrozenPar
   const textStates = (texts: readonly string[]): tf.Tensor3D =>
     tf.tidy(() => clipTextStates(clip.params, clipTextTokens(texts, tokenizer, clip.config.text), clip.config.text));
 
-  const encodeScenes = (scenes: readonly Scene[]) => {
+  const encodeScenes = async (scenes: readonly Scene[]) => {
     const pixels = diffusionPixels(scenes.map((scene) => ({ width: side, height: side, data: renderScene(scene, side) })));
     const { mean, logvar } = encode(vae.params, pixels, vae.config);
-    const values = { mean: mean.dataSync() as Float32Array, deviation: Float32Array.from(logvar.dataSync(), (x) => Math.exp(x / 2)) };
+    const values = { mean: (await mean.data()) as Float32Array, deviation: Float32Array.from(await logvar.data(), (x) => Math.exp(x / 2)) };
     tf.dispose([pixels, mean, logvar]);
     return values;
   };
 
   let pool: { scenes: Scene[]; means: Float32Array; deviations: Float32Array } | undefined;
-  const poolOf = () => {
+  const poolOf = async () => {
     if (pool) return pool;
     const scenes = Array.from({ length: poolSize }, (_, i) => sceneAt(seed, i, { split: 'train' }));
     const [means, deviations] = [new Float32Array(poolSize * latentLength), new Float32Array(poolSize * latentLength)];
     for (let from = 0; from < poolSize; from += 100) {
-      const { mean, deviation } = encodeScenes(scenes.slice(from, from + 100));
+      const { mean, deviation } = await encodeScenes(scenes.slice(from, from + 100));
       means.set(mean, from * latentLength);
       deviations.set(deviation, from * latentLength);
     }
@@ -108,8 +108,8 @@ export function unetPart(config: UNetConfig, { clip, vae, tokenizer }: FrozenPar
     task: {
       name: 'unet',
       trainable: flatten(params),
-      batch(step) {
-        const { scenes, means, deviations } = poolOf();
+      async batch(step) {
+        const { scenes, means, deviations } = await poolOf();
         const stream = random(seed, 'unet step', step);
         const latents = new Float32Array(batchSize * latentLength);
         const texts: string[] = [];
@@ -146,7 +146,7 @@ export function unetPart(config: UNetConfig, { clip, vae, tokenizer }: FrozenPar
   async function validation(axis: NonNullable<SceneOptions['axis']>): Promise<Record<string, number>> {
     const count = 64;
     const scenes = Array.from({ length: count }, (_, i) => sceneAt(seed + 1, i, { split: 'val', axis }));
-    const clean = encodeScenes(scenes).mean.map((x) => x * vae.config.scalingFactor);
+    const clean = (await encodeScenes(scenes)).mean.map((x) => x * vae.config.scalingFactor);
     const results: Record<string, number> = {};
     const bins = 4;
     for (let bin = 0; bin < bins; bin++) {

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { fetchValues } from '../../core/checkpoint.js';
 import { toImages } from '../../core/images.js';
 import { flatten, initialize } from '../../core/params.js';
 import { random } from '../../core/random.js';
@@ -91,6 +92,7 @@ export async function normalizeLatents(params: VaeParams, config: VaeConfig, exa
   const [means, deviations] = await Promise.all([statistics.mean.data(), statistics.deviation.data()]);
   tf.dispose(statistics);
 
+  await fetchValues(params);
   const scales = deviations.map((deviation) => deviation * config.scalingFactor);
   const change = (variable: tf.Variable, update: (values: Float32Array) => void) => {
     const values = Float32Array.from(variable.dataSync());
