@@ -342,7 +342,10 @@ static void gemm_block_chunk(void *context, int64_t chunk, int thread) {
 #define TILE_K KC               // of k at a time: a strip of each operand then lies in a core's first two caches
 #define TILE_ROWS (8 * EDGE)    // of A that are packed at a time
 
-static int tiles_suit(const gemm *g) { return !g->pack_a && !g->rows && g->m >= 16 && g->n >= 16 && g->k >= 16 && tiles_on; }
+// Not where more than half of the tiles would be filling.
+static int tiles_suit(const gemm *g) {
+  return tiles_on && !g->pack_a && !g->rows && round_up(g->m, 16) * round_up(g->n, 16) * round_up(g->k, STEP) <= 2 * g->m * g->n * g->k;
+}
 
 // A few strips of B over one block of k. Strips of a slab lie one after another, each over all of the slab's k.
 static void tiles_pack_chunk(void *context, int64_t chunk, int thread) {
