@@ -1,6 +1,7 @@
 // `npm test [-- FILTER…]`: type check, then every *.test.ts under src with Node's test runner. A filter keeps the files whose path contains it.
 import { spawnSync } from 'node:child_process';
-import { readdirSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const filters = process.argv.slice(2);
@@ -15,9 +16,13 @@ const walk = (folder) => {
 walk('src');
 files.sort();
 
-const run = (args) => {
-  const { status } = spawnSync(process.execPath, args, { stdio: 'inherit' });
-  if (status !== 0) process.exit(status ?? 1);
-};
-if (filters.length === 0) run(['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit']);
-run(['--import', 'tsx', '--test', '--test-reporter=spec', '--test-concurrency=2', ...files]);
+// Tests make folders under the temporary one: all in one of their own, deleted with the run, also where a test failed half-way.
+const temporary = mkdtempSync(join(tmpdir(), 'dreamllm-npm-test-'));
+const run = (args) => spawnSync(process.execPath, args, { stdio: 'inherit', env: { ...process.env, TMPDIR: temporary } }).status ?? 1;
+
+try {
+  process.exitCode = filters.length === 0 ? run(['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit']) : 0;
+  if (process.exitCode === 0) process.exitCode = run(['--import', 'tsx', '--test', '--test-reporter=spec', '--test-concurrency=2', ...files]);
+} finally {
+  rmSync(temporary, { recursive: true, force: true });
+}
