@@ -34,7 +34,10 @@ export function pack(matrix: tf.Tensor, format: PackedFormat): tf.Variable {
   const info = backend.packedOutput(matrix.shape, format);
   const { data, scales } = backend.packed(info)!;
   if (scales) backend.run('pack', [backend.floats(matrix), data, scales], [matrix.shape[0], matrix.size / matrix.shape[0], packedFormats.indexOf(format)]);
-  else data.set(halves(backend.floats(matrix), format === 'bf16'));
+  else {
+    backend.finish();
+    data.set(halves(backend.floats(matrix), format === 'bf16'));
+  }
   return asVariable(backend, info);
 }
 
@@ -94,6 +97,7 @@ function asStored(backend: DreamBackend, source: TensorSource, key: string, shap
   }
   const info = backend.packedOutput(shape, format);
   const { data } = backend.packed(info)!;
+  backend.finish();
   const raw = source.readRaw?.(key, () => data as Uint8Array);
   if (!raw) throw new Error(`${source.name} gives no raw bytes of "${key}". Convert it to safetensors.`);
   return info;

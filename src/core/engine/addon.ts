@@ -12,7 +12,12 @@ interface Addon {
   useMatrixUnit(wanted: boolean): boolean;
   mapFile(file: string): ArrayBuffer | undefined;
   reserve(bytes: number): ArrayBuffer | undefined;
-  call(kernel: number, numbers: Float64Array, ...tensors: unknown[]): number;
+  call(kernel: number, count: number, numbers: Float64Array, ...tensors: unknown[]): number;
+  post(kernel: number, count: number, numbers: Float64Array, ...tensors: unknown[]): number;
+  finish(): number;
+  idle(): Promise<void> | undefined;
+  failure(): number;
+  busy(): number;
 }
 
 /** Where `build-native.mjs` puts the addon: build/ at the package's root, the same distance from src and dist. */
@@ -21,7 +26,7 @@ export const addonFolder = fileURLToPath(new URL('../../../build/engine', import
 export const buildCommand = 'npm run build:native';
 
 /** What this side expects of the addon; stands in addon.c too. */
-const addonVersion = 6;
+const addonVersion = 7;
 
 /**
  * Loads the addon. `matrixUnit`: whether products may go to the processor's (Intel AMX), where there is one; threads and unit are the process's, so the
@@ -35,10 +40,20 @@ export function loadNative(threads: number, matrixUnit = process.env.DREAMLLM_AM
   if (processor !== cpus()[0].model) throw new Error(`The native engine was built for "${processor}", this is "${cpus()[0].model}". Run \`${buildCommand}\`.`);
   const addon = createRequire(import.meta.url)(file) as Addon;
   if (addon.version !== addonVersion) throw new Error(`The native engine at ${file} was built from other sources than this package's. Run \`${buildCommand}\`.`);
-  const ids = new Map(addon.names.trim().split(' ').map((name, id) => [name as KernelName, id]));
+  const names = addon.names.trim().split(' ') as KernelName[];
+  const ids = new Map(names.map((name, id) => [name, id]));
   if (!addon.setThreads(threads)) throw new Error(`The native engine could not start ${threads} threads. Set DREAMLLM_THREADS to a number from 1 to 64.`);
   const isUnitUsed = addon.useMatrixUnit(matrixUnit);
   const arguments64 = new Float64Array(64);
+  // With one thread, the caller's: one that ran beside it would be a second.
+  const isDeferred = threads > 1;
+  const check = (answer: number) => {
+    if (answer !== 0) throw kernelError(names[(answer - 1) >> 3] ?? 'engine', (answer - 1) & 7);
+  };
+  const call: Engine['call'] = (kernel, tensors, numbers) => {
+    for (let i = 0; i < numbers.length; i++) arguments64[i] = numbers[i];
+    check(addon.call(ids.get(kernel)!, numbers.length, arguments64, ...tensors));
+  };
   return {
     name: 'native',
     variant: isUnitUsed ? `${processor}, AMX` : processor,
@@ -53,10 +68,19 @@ export function loadNative(threads: number, matrixUnit = process.env.DREAMLLM_AM
       if (!buffer) throw new Error(`The system has no ${(bytes / 2 ** 20).toFixed(1)} MiB left for the native engine. Use a smaller batch or model, or end other programs.`);
       return { buffer, offset: 0, bytes };
     },
-    call(kernel, tensors, numbers) {
-      for (let i = 0; i < numbers.length; i++) arguments64[i] = numbers[i];
-      const status = addon.call(ids.get(kernel)!, arguments64, ...tensors);
-      if (status !== 0) throw kernelError(kernel, status);
+    isDeferred,
+    call,
+    post: isDeferred
+      ? (kernel, tensors, numbers) => {
+          for (let i = 0; i < numbers.length; i++) arguments64[i] = numbers[i];
+          check(addon.post(ids.get(kernel)!, numbers.length, arguments64, ...tensors));
+        }
+      : call,
+    finish: () => check(addon.finish()),
+    async finished() {
+      await addon.idle();
+      check(addon.failure());
     },
+    busy: () => 1000 * addon.busy(),
   };
 }

@@ -6,7 +6,7 @@ export type KernelName =
   | 'gemm' | 'conv' | 'conv_grad_filter' | 'conv_grad_input' | 'attention' | 'attention_grad' | 'rope'
   | 'rms_norm' | 'rms_norm_grad_input' | 'rms_norm_grad_weight' | 'layer_norm' | 'layer_norm_grad_input' | 'layer_norm_grad_params'
   | 'group_norm' | 'group_norm_grad_input' | 'group_norm_grad_params' | 'unary' | 'binary' | 'activation' | 'activation_grad' | 'gated'
-  | 'gated_grad' | 'select' | 'sum' | 'sum_of_squares' | 'max' | 'softmax' | 'copy' | 'fill' | 'gather' | 'scatter_add' | 'upsample' | 'upsample_grad' | 'pool' | 'resize_bilinear' | 'argmax'
+  | 'gated_grad' | 'select' | 'sum' | 'sum_of_squares' | 'max' | 'softmax' | 'move' | 'copy' | 'fill' | 'gather' | 'scatter_add' | 'upsample' | 'upsample_grad' | 'pool' | 'resize_bilinear' | 'argmax'
   | 'cross_entropy' | 'cross_entropy_grad' | 'adamw' | 'packed_product' | 'packed_rows' | 'pack' | 'decode_layer' | 'peak';
 
 /** A piece of memory; `bytes` is its whole length. */
@@ -27,8 +27,21 @@ export interface Engine {
   room?(): number;
   /** New memory, not cleared. Throws, with a remedy, when there is none. */
   allocate(bytes: number): Block;
-  /** Runs a kernel; null stands for an optional tensor that is absent. Throws when the kernel refuses its arguments. */
+  /** Whether `post` returns before its kernel has run. */
+  readonly isDeferred: boolean;
+  /** Runs a kernel, after all that were posted; null stands for an optional tensor that is absent. Throws when it, or one of those, refuses its arguments. */
   call(kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[]): void;
+  /**
+   * The same, to be run later where the engine can, in the order of posting. Its tensors' memory must stay until then, and be neither read nor written from
+   * here. Should it refuse its arguments, what was posted behind it does not run, and the next who waits is told.
+   */
+  post(kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[]): void;
+  /** Runs all that was posted. Throws what `call` would have. */
+  finish(): void;
+  /** Waits for all that was posted up to now, while other work goes on here. Rejects with what `call` would have thrown. */
+  finished(): Promise<void>;
+  /** Milliseconds spent in kernels so far. */
+  busy(): number;
 }
 
 /** What a kernel's status says. */

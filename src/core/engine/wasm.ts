@@ -63,19 +63,28 @@ export function loadWasm(threads: number, relaxed?: boolean): Engine {
   const pointers = new Uint32Array(memory.buffer, exports.argument_pointers(), 16);
   const numbersAt = new Float64Array(memory.buffer, exports.argument_numbers(), 64);
   const ids = new Map(readNames(memory, exports.names()).map((name, id) => [name as KernelName, id]));
+  let busy = 0;
+  const call = (kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[]) => {
+    const start = performance.now();
+    pointers.fill(0);
+    for (let i = 0; i < tensors.length; i++) pointers[i] = tensors[i]?.byteOffset ?? 0;
+    for (let i = 0; i < numbers.length; i++) numbersAt[i] = numbers[i];
+    const status = exports.call(ids.get(kernel)!);
+    busy += performance.now() - start;
+    if (status !== 0) throw kernelError(kernel, status);
+  };
   return {
     name: 'wasm',
     variant,
     threads,
     room: () => MAX_PAGES * PAGE - next(),
     allocate: (bytes) => ({ offset: reserve(bytes), buffer: memory.buffer, bytes }),
-    call(kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[]) {
-      pointers.fill(0);
-      for (let i = 0; i < tensors.length; i++) pointers[i] = tensors[i]?.byteOffset ?? 0;
-      for (let i = 0; i < numbers.length; i++) numbersAt[i] = numbers[i];
-      const status = exports.call(ids.get(kernel)!);
-      if (status !== 0) throw kernelError(kernel, status);
-    },
+    isDeferred: false,
+    call,
+    post: call,
+    finish() {},
+    async finished() {},
+    busy: () => busy,
   };
 }
 

@@ -20,12 +20,9 @@ function run(backend: DreamBackend, kernel: 'attention' | 'attention_grad', tens
     return backend.run(kernel, views, numbers(q.shape[0], rows, keys, biasBatch > 1 ? biasRows * keys : 0, biasRows > 1 ? keys : 0, k.shape[1]));
   }
   const longest = Math.max(...lengths);
-  const starts = backend.output([lengths.length + 1], 'int32');
-  const at = backend.values(starts);
-  at[0] = 0;
-  lengths.forEach((length, i) => (at[i + 1] = at[i] + length));
-  backend.run(kernel, [...views, at], numbers(lengths.length, longest, longest, 0, 0, longest));
-  backend.disposeData(starts.dataId);
+  const starts = [0];
+  for (const length of lengths) starts.push(starts[starts.length - 1] + length);
+  backend.run(kernel, [...views, backend.list(starts)], numbers(lengths.length, longest, longest, 0, 0, longest));
 }
 
 function forward(backend: DreamBackend, { q, k, v, bias }: Inputs, attributes: Attributes): tf.TensorInfo[] {

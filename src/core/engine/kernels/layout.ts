@@ -17,7 +17,7 @@ function copy(backend: DreamBackend, x: tf.TensorInfo, y: tf.TensorInfo, { sizes
   if (count === 0) return true;
   const view = collapse(sizes, from, to);
   if (view.sizes.length === 1 && (count === 1 || (view.x[0] === 1 && view.y[0] === 1))) {
-    backend.values(y).set(backend.values(x).subarray(fromOffset, fromOffset + count), toOffset);
+    backend.run('move', [backend.values(x).subarray(fromOffset), backend.values(y).subarray(toOffset)], [4 * count]);
     return true;
   }
   if (view.sizes.length === 1) {
@@ -29,6 +29,9 @@ function copy(backend: DreamBackend, x: tf.TensorInfo, y: tf.TensorInfo, { sizes
   backend.run('copy', [backend.values(x), backend.values(y)], [count, view.sizes.length, ...view.sizes, ...view.x, ...view.y, fromOffset, toOffset]);
   return true;
 }
+
+const fill = (backend: DreamBackend, y: tf.TensorInfo, value: number) =>
+  backend.run('fill', [backend.values(y)], [size(y.shape), value, y.dtype === 'float32' ? 0 : y.dtype === 'int32' ? 1 : 2]);
 
 const dense = (shape: readonly number[]) => {
   const steps: number[] = [];
@@ -121,7 +124,7 @@ export const layoutKernels: KernelTable = {
     if (!isFloat(x)) return undefined;
     const shape = x.shape.map((n, i) => n + paddings[i][0] + paddings[i][1]);
     const y = backend.output(shape);
-    backend.floats(y).fill(constantValue);
+    fill(backend, y, constantValue);
     const to = dense(shape);
     const toOffset = x.shape.reduce((sum, _, axis) => sum + paddings[axis][0] * to[axis], 0);
     if (copy(backend, x, y, { sizes: x.shape, from: dense(x.shape), to, toOffset })) return y;
@@ -145,14 +148,14 @@ export const layoutKernels: KernelTable = {
     const type = dtype ?? tf.util.inferDtype(value);
     if (type !== 'float32' && type !== 'int32' && type !== 'bool') return undefined;
     const y = backend.output(shape, type);
-    backend.values(y).fill(value);
+    fill(backend, y, value);
     return y;
   },
 
   ZerosLike: (backend, { x }) => {
     if (!isWord(x)) return undefined;
     const y = backend.output(x.shape, x.dtype);
-    backend.values(y).fill(0);
+    fill(backend, y, 0);
     return y;
   },
 
@@ -160,6 +163,7 @@ export const layoutKernels: KernelTable = {
     const numeric = x.dtype === 'float32' || x.dtype === 'int32' || x.dtype === 'bool';
     if (!numeric || dtype === x.dtype || (dtype !== 'float32' && dtype !== 'int32')) return undefined;
     const y = backend.output(x.shape, dtype);
+    backend.finish();
     backend.values(y).set(backend.values(x));
     return y;
   },
@@ -173,7 +177,8 @@ export const layoutKernels: KernelTable = {
     const y = backend.output([...x.shape.slice(0, at), ...indices.shape, ...x.shape.slice(at + 1)], x.dtype);
     for (let o = 0; o < outer; o++) {
       const from = backend.values(x).subarray(o * x.shape[at] * inner, (o + 1) * x.shape[at] * inner);
-      backend.run('gather', [from, backend.values(indices), backend.values(y).subarray(o * count * inner, (o + 1) * count * inner)], [count, inner, x.shape[at]]);
+      const to = backend.values(y).subarray(o * count * inner, (o + 1) * count * inner);
+      backend.lookUp('gather', [from, backend.values(indices), to], [count, inner, x.shape[at]], indices, x.shape[at]);
     }
     return y;
   },
@@ -190,10 +195,11 @@ export const layoutKernels: KernelTable = {
     const y = backend.output([...ids.shape, dim]);
     const packed = backend.packed(table);
     if (packed) {
-      backend.run('packed_rows', [packed.data, packed.scales, backend.values(ids), backend.floats(y)], [size(ids.shape), vocab, dim, packedFormats.indexOf(packed.format)]);
+      const numbers = [size(ids.shape), vocab, dim, packedFormats.indexOf(packed.format)];
+      backend.lookUp('packed_rows', [packed.data, packed.scales, backend.values(ids), backend.floats(y)], numbers, ids, vocab);
       return y;
     }
-    backend.run('gather', [backend.floats(table), backend.values(ids), backend.floats(y)], [size(ids.shape), dim, vocab]);
+    backend.lookUp('gather', [backend.floats(table), backend.values(ids), backend.floats(y)], [size(ids.shape), dim, vocab], ids, vocab);
     return y;
   },
   DreamEmbeddingGrad: (backend, { dy, ids }, { vocab }) => {

@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
+import { IGNORED } from '../../ops/cross-entropy.js';
 import type { AdamW } from '../../ops/optimizer.js';
 import { size, type DreamBackend } from '../dream-backend.js';
 import type { KernelTable } from './table.js';
@@ -7,7 +8,8 @@ export const lossKernels: KernelTable = {
   DreamCrossEntropy: (backend, { logits, labels }) => {
     const loss = backend.output(labels.shape);
     const logSumExp = backend.output(labels.shape);
-    backend.run('cross_entropy', [backend.floats(logits), backend.values(labels), backend.floats(loss), backend.floats(logSumExp)], logits.shape);
+    const tensors = [backend.floats(logits), backend.values(labels), backend.floats(loss), backend.floats(logSumExp)];
+    backend.lookUp('cross_entropy', tensors, logits.shape, labels, logits.shape[1], IGNORED);
     return [loss, logSumExp];
   },
   DreamCrossEntropyGrad: (backend, { logits, labels, logSumExp, dy }) => {

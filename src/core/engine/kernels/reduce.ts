@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { size, type DreamBackend } from '../dream-backend.js';
+import { unary } from './elementwise.js';
 import { transpose } from './layout.js';
 import { isFloat, type Kernel, type KernelTable } from './table.js';
 
@@ -52,9 +53,10 @@ export const reduceKernels: KernelTable = {
     const squares = backend.output([tensors.length]);
     const sums = backend.floats(squares);
     tensors.forEach((x, i) => backend.run('sum_of_squares', [backend.floats(x), sums.subarray(i, i + 1)], [size(x.shape)]));
-    const y = backend.output([]);
-    backend.floats(y)[0] = Math.sqrt(sums.reduce((sum, square) => Math.fround(sum + square), 0));
-    backend.disposeData(squares.dataId);
+    const sum = backend.output([]);
+    backend.run('sum', [sums, backend.floats(sum)], [1, tensors.length, 1, 1]);
+    const y = unary(backend, sum, 'sqrt');
+    for (const { dataId } of [squares, sum]) backend.disposeData(dataId);
     return y;
   },
 };

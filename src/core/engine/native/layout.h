@@ -53,10 +53,31 @@ static int k_copy(const args *a) {
   return 0;
 }
 
-// fill: y; count, value
+// fill: y; count, value, type (0 float, 1 int32, 2 byte)
+static void fill_range(const args *a, int64_t begin, int64_t end) {
+  double value = a->n[1];
+  if (NUM(2) == 0)
+    SIMD for (int64_t i = begin; i < end; i++) FLOATS(0)[i] = (float)value;
+  else if (NUM(2) == 1)
+    SIMD for (int64_t i = begin; i < end; i++) INTS(0)[i] = (int32_t)value;
+  else
+    SIMD for (int64_t i = begin; i < end; i++) ((uint8_t *)a->p[0])[i] = (uint8_t)value;
+}
 static int k_fill(const args *a) {
-  float value = (float)a->n[1], *y = FLOATS(0);
-  for (int64_t i = 0; i < NUM(0); i++) y[i] = value;
+  parallel_ranges(a, NUM(0), ELEMENT_CHUNK, 1, fill_range);
+  return 0;
+}
+
+// move: x, y; bytes, which do not overlap
+static void move_words(const args *a, int64_t begin, int64_t end) {
+  const int32_t *x = INTS(0);
+  int32_t *y = INTS(1);
+  SIMD for (int64_t i = begin; i < end; i++) y[i] = x[i];
+}
+static int k_move(const args *a) {
+  int64_t words = NUM(0) / 4;
+  parallel_ranges(a, words, ELEMENT_CHUNK, 1, move_words);
+  for (int64_t i = 4 * words; i < NUM(0); i++) ((uint8_t *)a->p[1])[i] = ((const uint8_t *)a->p[0])[i];
   return 0;
 }
 
