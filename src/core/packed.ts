@@ -36,7 +36,7 @@ export function pack(matrix: tf.Tensor, format: PackedFormat): tf.Variable {
   if (scales) backend.run('pack', [backend.floats(matrix), data, scales], [matrix.shape[0], matrix.size / matrix.shape[0], packedFormats.indexOf(format)]);
   else {
     backend.finish();
-    data.set(halves(backend.floats(matrix), format === 'bf16'));
+    data.set(halves(backend.open(matrix) as Float32Array, format === 'bf16'));
   }
   return asVariable(backend, info);
 }

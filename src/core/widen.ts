@@ -20,8 +20,7 @@ export function widen(dtype: Narrow, bytes: Uint8Array, shape: number[]): { tens
     return { tensor: tf.tensor(values, shape, 'float32'), notFinite };
   }
   const info = backend.output(shape);
-  backend.finish();
-  const notFinite = fill[dtype](bytes, backend.floats(info));
+  const notFinite = fill[dtype](bytes, backend.open(info) as Float32Array);
   return { tensor: tf.engine().makeTensorFromTensorInfo(info, backend), notFinite };
 }
 

@@ -17,25 +17,26 @@ export class LeakLedger {
   /** `what` begins the message, in front of the number of the step. */
   constructor(private readonly what = 'Step', private readonly patience = 3) {}
 
-  begin(): void {
-    this.before = tf.memory().numTensors;
+  /** `kept` are tensors that belong to somebody at this time and do not count. */
+  begin(kept: readonly tf.Tensor[] = []): void {
+    this.before = tf.memory().numTensors - kept.length;
     this.recording = record();
   }
 
-  /** Called when everything made since `begin` should be gone. */
-  end(step: number): void {
+  /** Called when everything made since `begin` should be gone, but for `kept`. */
+  end(step: number, kept: readonly tf.Tensor[] = []): void {
     const made = this.recording!;
     this.stop();
     if (this.level === undefined) {
       this.level = 0;
       return;
     }
-    this.level += tf.memory().numTensors - this.before;
+    this.level += tf.memory().numTensors - kept.length - this.before;
     if (this.level <= 0) {
       [this.level, this.grown, this.suspect] = [0, 0, undefined];
       return;
     }
-    this.suspect ??= { step, count: this.level, made: made.survivors() };
+    this.suspect ??= { step, count: this.level, made: made.survivors(kept) };
     if (++this.grown < this.patience) return;
     const { step: first, count, made: by } = this.suspect;
     throw new Error(
@@ -54,8 +55,8 @@ export class LeakLedger {
 
 interface Recording {
   stop(): void;
-  /** Operations and shapes of the tensors that were made while recording and are still there, most frequent first. */
-  survivors(): string;
+  /** Operations and shapes of the tensors that were made while recording and are still there, most frequent first, without `kept`. */
+  survivors(kept: readonly tf.Tensor[]): string;
 }
 
 /** Notes which operation makes each tensor, by wrapping three methods of the tfjs engine for the time being. */
@@ -88,9 +89,11 @@ function record(): Recording {
   };
   return {
     stop: () => Object.assign(engine, { runKernel, trackTensor, disposeTensor }),
-    survivors() {
+    survivors(kept) {
       const counts = new Map<string, number>();
-      for (const { kernel: name, shape } of alive.values()) {
+      const owned = new Set(kept.map(({ id }) => id));
+      for (const [id, { kernel: name, shape }] of alive) {
+        if (owned.has(id)) continue;
         const made = `${name} [${shape}]`;
         counts.set(made, (counts.get(made) ?? 0) + 1);
       }

@@ -15,7 +15,7 @@ export interface Task<Inputs extends tf.TensorContainer = tf.TensorContainer> {
   name: string;
   /** What trains, by key. */
   trainable: ReadonlyMap<string, tf.Variable>;
-  /** A micro-batch. It must be a pure function of step and number: a resumed run asks again. Its tensors become the loop's. */
+  /** A micro-batch. It must be a pure function of step and number: a resumed run asks again, and a step asks for the next one's. Its tensors become the loop's. */
   batch(step: number, micro: number): Batch<Inputs> | Promise<Batch<Inputs>>;
   /** The loss and named parts of it, from what `batch` gave. */
   loss(inputs: Inputs): Losses;
@@ -74,6 +74,8 @@ export class Training {
   best: { step: number; value: number } | undefined;
   readonly optimizer: Optimizer;
   readonly ema: Ema | undefined;
+  /** The micro-batch that comes next, made while the kernels of the last one run. */
+  private ahead: { step: number; micro: number; batch: Batch<tf.TensorContainer> | Promise<Batch<tf.TensorContainer>> } | undefined;
 
   constructor(
     readonly task: Task,
@@ -81,6 +83,35 @@ export class Training {
   ) {
     this.optimizer = new Optimizer(task.trainable, settings.optimizer);
     if (settings.emaDecay !== undefined) this.ema = new Ema(task.trainable, settings.emaDecay);
+  }
+
+  /** Makes a micro-batch ahead of its time. What goes wrong is told when it is taken. */
+  prepare(step: number, micro: number): void {
+    let batch: Batch<tf.TensorContainer> | Promise<Batch<tf.TensorContainer>>;
+    try {
+      batch = this.task.batch(step, micro);
+    } catch (error) {
+      batch = Promise.reject(error);
+    }
+    if (batch instanceof Promise) batch.catch(() => {});
+    this.ahead = { step, micro, batch };
+  }
+
+  /** The micro-batch, made ahead or now. */
+  take(step: number, micro: number): Batch<tf.TensorContainer> | Promise<Batch<tf.TensorContainer>> {
+    if (this.ahead?.step !== step || this.ahead.micro !== micro) {
+      this.drop();
+      return this.task.batch(step, micro);
+    }
+    const { batch } = this.ahead;
+    this.ahead = undefined;
+    return batch;
+  }
+
+  /** The tensors that were made ahead, when they are there. */
+  async waiting(): Promise<tf.Tensor[]> {
+    const batch = await Promise.resolve(this.ahead?.batch).catch(() => undefined);
+    return [...tensorsOf('', batch?.inputs)].map(([, tensor]) => tensor);
   }
 
   /** Calls `use` while the parameters have the values to be used after training: their moving average where there is one. */
@@ -125,19 +156,28 @@ export class Training {
   }
 
   dispose(): void {
+    this.drop();
     this.optimizer.dispose();
     this.ema?.dispose();
   }
+
+  private drop(): void {
+    const batch = this.ahead?.batch;
+    this.ahead = undefined;
+    if (batch instanceof Promise) batch.then(({ inputs }) => tf.dispose(inputs), () => {});
+    else if (batch) tf.dispose(batch.inputs);
+  }
 }
 
-/** Takes one optimizer step. Returns plain numbers: no tensor outlives the call. */
-export async function trainStep({ task, settings, optimizer, ema, step }: Training): Promise<StepMetrics & { samples: number }> {
+/** Takes one optimizer step. Returns plain numbers: no tensor outlives the call but those of the next batch, which are the training's. */
+export async function trainStep(training: Training): Promise<StepMetrics & { samples: number }> {
+  const { task, settings, optimizer, ema, step } = training;
   const ids: string[] = [];
   const parts: Record<string, number> = {};
   const gradients = new Map<string, tf.Tensor>();
 
   for (let micro = 0; micro < settings.accumulation; micro++) {
-    const { ids: names, inputs } = await task.batch(step, micro);
+    const { ids: names, inputs } = await training.take(step, micro);
     ids.push(...names);
     const losses: [string, tf.Scalar][] = [];
     const { value, grads } = valueAndGrads(
@@ -149,6 +189,8 @@ export async function trainStep({ task, settings, optimizer, ema, step }: Traini
       task.trainable,
       { allowUnused: task.allowUnused },
     );
+    const isLast = micro + 1 === settings.accumulation;
+    if (!isLast || step + 1 < settings.steps) training.prepare(isLast ? step + 1 : step, isLast ? 0 : micro + 1);
     for (const [name, part] of [['loss', value] as const, ...losses]) parts[name] = (parts[name] ?? 0) + (await part.data())[0] / settings.accumulation;
     if (!Number.isFinite(parts.loss)) throw await notFinite(task, step, ids, parts, [...tensorsOf('input', inputs), ...named('parameter', task.trainable), ...named('gradient', grads)]);
     accumulate(gradients, grads, 1 / settings.accumulation);
@@ -164,6 +206,7 @@ export async function trainStep({ task, settings, optimizer, ema, step }: Traini
   optimizer.update(gradients, rate, clipFactor(gradNorm, settings.maxGradNorm));
   ema?.update();
   for (const gradient of gradients.values()) gradient.dispose();
+  await training.waiting(); // whatever comes next finds no half-made tensors
   return { ...parts, loss: parts.loss, gradNorm, learningRate: rate, samples: ids.length };
 }
 
@@ -201,9 +244,9 @@ export async function train(task: Task, settings: LoopSettings, options: LoopOpt
       }
       const { step } = training;
       const start = performance.now();
-      ledgers.step.begin();
+      ledgers.step.begin(await training.waiting());
       const { samples, ...metrics } = await trainStep(training);
-      ledgers.step.end(step);
+      ledgers.step.end(step, await training.waiting());
       training.step++;
 
       const ms = performance.now() - start;

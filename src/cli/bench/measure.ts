@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { DreamBackend } from '../../core/engine/dream-backend.js';
-import type { KernelName, Values } from '../../core/engine/engine.js';
+import type { KernelName, Memory } from '../../core/engine/engine.js';
 import type { Workload } from './transformer.js';
 
 export interface Measurement {
@@ -73,7 +73,7 @@ function watchKernels(): { stop(): { ms: number; flops: number } } | undefined {
 }
 
 /** Multiplications and additions of a kernel call, from what native/*.h lists; 0 for kernels that mostly move memory. */
-export function flopsOf(kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[]): number {
+export function flopsOf(kernel: KernelName, tensors: readonly (Memory | null)[], numbers: readonly number[]): number {
   if (kernel === 'gemm') return 2 * numbers[0] * numbers[4] * numbers[5] * numbers[6];
   if (kernel === 'packed_product') return 2 * numbers[0] * numbers[1] * numbers[2];
   if (kernel === 'conv' || kernel === 'conv_grad_filter' || kernel === 'conv_grad_input') {
@@ -123,11 +123,11 @@ export function peakSpeed(): number | undefined {
   let best = Infinity;
   for (let i = 0; i < 8; i++) {
     const start = performance.now();
-    backend.run('peak', [backend.values(numbers), backend.values(sums)], [repetitions, chunks]);
+    backend.run('peak', [backend.memoryOf(numbers), backend.memoryOf(sums)], [repetitions, chunks]);
     backend.finish();
     best = Math.min(best, performance.now() - start);
   }
-  const lanes = backend.values(numbers)[2];
+  const lanes = backend.open(numbers)[2];
   tf.dispose([numbers, sums]);
   return (2 * repetitions * chunks * lanes) / best / 1e6;
 }

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
-import type { Block, Engine, KernelName, Values } from './engine.js';
+import type { Block, Engine, KernelName, Memory, Values } from './engine.js';
 import { Pool, view } from './pool.js';
 
 /** What tfjs' cpu kernels expect to find of a tensor. They get values that all posted kernels have written, ours the memory. */
@@ -16,8 +16,13 @@ class Entry {
   constructor(private readonly backend: DreamBackend, readonly shape: readonly number[], readonly dtype: tf.DataType) {}
 
   get values(): tf.BackendValues | null {
-    if (this.packed) throw new Error(`A weight [${this.shape}] is stored as ${this.packed.format}, which only linear maps and embeddings take. Load it as float32 for other uses.`);
     this.backend.finish();
+    return this.plain();
+  }
+
+  /** The memory, of what is not packed. */
+  plain(): tf.BackendValues | null {
+    if (this.packed) throw new Error(`A weight [${this.shape}] is stored as ${this.packed.format}, which only linear maps and embeddings take. Load it as float32 for other uses.`);
     return this.memory;
   }
 
@@ -96,14 +101,19 @@ export class DreamBackend extends MathBackendCPU {
   }
 
   /** The engine's memory of a tensor, for kernels. */
-  values(tensor: tf.TensorInfo): Values {
-    return this.entry(tensor.dataId).memory as Values;
+  memoryOf(tensor: tf.TensorInfo): Memory {
+    return this.entry(tensor.dataId).plain() as Values;
   }
 
   /** The same, for 32-bit floats. Throws on other types. */
-  floats(tensor: tf.TensorInfo): Float32Array {
+  floats(tensor: tf.TensorInfo): Memory {
     if (tensor.dtype !== 'float32') throw new Error(`Expected a tensor of type float32, found ${tensor.dtype}. Convert it with toFloat().`);
-    return this.values(tensor) as Float32Array;
+    return this.memoryOf(tensor);
+  }
+
+  /** A tensor's values to be read or written here, until the next kernel. */
+  open(tensor: tf.TensorInfo): Values {
+    return this.entry(tensor.dataId).values as Values;
   }
 
   /** A list for the kernel that is run next. */
@@ -139,19 +149,19 @@ export class DreamBackend extends MathBackendCPU {
   }
 
   /** Runs a kernel, later if the engine does. */
-  run(kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[]): void {
+  run(kernel: KernelName, tensors: readonly (Memory | null)[], numbers: readonly number[]): void {
     if (this.engine.isDeferred) this.posted++;
     this.engine.post(kernel, tensors, numbers);
   }
 
   /** Runs a kernel that looks `ids` up in a table of `size`: at once, to have its complaint, unless they are seen to be valid. `allowed` may lie outside. */
-  lookUp(kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[], ids: tf.TensorInfo, size: number, allowed?: number): void {
+  lookUp(kernel: KernelName, tensors: readonly (Memory | null)[], numbers: readonly number[], ids: tf.TensorInfo, size: number, allowed?: number): void {
     const { given } = this.entry(ids.dataId);
     if (given?.every((id) => (id >= 0 && id < size) || id === allowed)) this.run(kernel, tensors, numbers);
     else this.runNow(kernel, tensors, numbers);
   }
 
-  private runNow(kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[]): void {
+  private runNow(kernel: KernelName, tensors: readonly (Memory | null)[], numbers: readonly number[]): void {
     this.engine.call(kernel, tensors, numbers);
     this.posted = this.staged = 0;
   }

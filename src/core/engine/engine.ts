@@ -1,6 +1,13 @@
 /** The two engines, native and WebAssembly, behind one interface: memory that kernels can reach, and kernels by name. */
 export type Values = Float32Array | Int32Array | Uint16Array | Uint8Array;
 
+/** What kernels see of values: where they are. Not what they are, since a kernel before them may not have run yet. */
+export interface Memory {
+  readonly byteOffset: number;
+  readonly length: number;
+  subarray(begin: number, end?: number): Memory;
+}
+
 /** A kernel of `native/kernels.h`; its comment there names pointers and numbers. */
 export type KernelName =
   | 'gemm' | 'conv' | 'conv_grad_filter' | 'conv_grad_input' | 'attention' | 'attention_grad' | 'rope'
@@ -30,12 +37,12 @@ export interface Engine {
   /** Whether `post` returns before its kernel has run. */
   readonly isDeferred: boolean;
   /** Runs a kernel, after all that were posted; null stands for an optional tensor that is absent. Throws when it, or one of those, refuses its arguments. */
-  call(kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[]): void;
+  call(kernel: KernelName, tensors: readonly (Memory | null)[], numbers: readonly number[]): void;
   /**
    * The same, to be run later where the engine can, in the order of posting. Its tensors' memory must stay until then, and be neither read nor written from
    * here. Should it refuse its arguments, what was posted behind it does not run, and the next who waits is told.
    */
-  post(kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[]): void;
+  post(kernel: KernelName, tensors: readonly (Memory | null)[], numbers: readonly number[]): void;
   /** Runs all that was posted. Throws what `call` would have. */
   finish(): void;
   /** Waits for all that was posted up to now, while other work goes on here. Rejects with what `call` would have thrown. */

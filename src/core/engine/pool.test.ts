@@ -6,9 +6,13 @@ import { Pool } from './pool.js';
 
 /** An engine that has memory and nothing else. */
 const memory = (): Engine => ({
-  name: 'native', variant: 'test', threads: 1,
+  name: 'native', variant: 'test', threads: 1, isDeferred: false,
   allocate: (bytes) => ({ buffer: new ArrayBuffer(bytes), offset: 0, bytes }),
   call: () => assert.fail('the pool calls no kernel'),
+  post: () => assert.fail('the pool calls no kernel'),
+  finish() {},
+  finished: () => Promise.resolve(),
+  busy: () => 0,
 });
 
 const mebibyte = 2 ** 20;

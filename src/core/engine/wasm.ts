@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
-import { kernelError, type Engine, type KernelName, type Values } from './engine.js';
+import { kernelError, type Engine, type KernelName, type Memory } from './engine.js';
 
 const PAGE = 65536;
 const MAX_PAGES = 65536; // 4 GiB, all that 32-bit addresses reach
@@ -64,7 +64,7 @@ export function loadWasm(threads: number, relaxed?: boolean): Engine {
   const numbersAt = new Float64Array(memory.buffer, exports.argument_numbers(), 64);
   const ids = new Map(readNames(memory, exports.names()).map((name, id) => [name as KernelName, id]));
   let busy = 0;
-  const call = (kernel: KernelName, tensors: readonly (Values | null)[], numbers: readonly number[]) => {
+  const call = (kernel: KernelName, tensors: readonly (Memory | null)[], numbers: readonly number[]) => {
     const start = performance.now();
     pointers.fill(0);
     for (let i = 0; i < tensors.length; i++) pointers[i] = tensors[i]?.byteOffset ?? 0;

@@ -64,7 +64,7 @@ function withRoom(backend: DreamBackend, cache: tf.TensorInfo | undefined, [batc
   const grown = backend.output([batch, Math.max(64, 2 ** Math.ceil(Math.log2(rows + 1))), dim]);
   if (cache) {
     const [from, to] = [backend.floats(cache), backend.floats(grown)];
-    for (let b = 0; b < batch; b++) to.set(from.subarray(b * cache.shape[1] * dim, (b * cache.shape[1] + length) * dim), b * grown.shape[1] * dim);
+    for (let b = 0; b < batch; b++) backend.run('move', [from.subarray(b * cache.shape[1] * dim), to.subarray(b * grown.shape[1] * dim)], [4 * length * dim]);
   }
   return grown;
 }
@@ -92,7 +92,7 @@ export const attentionKernels: KernelTable = {
     const [batch, tokens, dim] = x.shape;
     const held = withRoom(backend, cache, [batch, length + tokens, dim], length);
     const [from, to, rows] = [backend.floats(x), backend.floats(held), held.shape[1]];
-    for (let b = 0; b < batch; b++) to.set(from.subarray(b * tokens * dim, (b + 1) * tokens * dim), (b * rows + length) * dim);
+    for (let b = 0; b < batch; b++) backend.run('move', [from.subarray(b * tokens * dim), to.subarray((b * rows + length) * dim)], [4 * tokens * dim]);
     return held;
   },
 

@@ -65,7 +65,7 @@ export const elementwiseKernels: KernelTable = {
     const count = size(all[0].shape);
     const y = backend.output(all[0].shape);
     const sum = backend.floats(y);
-    if (all.length === 1) sum.set(backend.floats(all[0]));
+    if (all.length === 1) backend.run('move', [backend.floats(all[0]), sum], [4 * count]);
     else for (let i = 1; i < all.length; i++) backend.run('binary', [i === 1 ? backend.floats(all[0]) : sum, backend.floats(all[i]), sum], [count, 0, 1, count, 1, 1]);
     return y;
   },
@@ -73,7 +73,7 @@ export const elementwiseKernels: KernelTable = {
   Select: (backend, { condition, t, e }) => {
     if (!isWord(t) || t.dtype !== e.dtype || size(condition.shape) !== size(t.shape) || size(t.shape) !== size(e.shape)) return undefined;
     const y = backend.output(t.shape, t.dtype);
-    backend.run('select', [backend.values(condition), backend.values(t), backend.values(e), backend.values(y)], [size(t.shape)]);
+    backend.run('select', [backend.memoryOf(condition), backend.memoryOf(t), backend.memoryOf(e), backend.memoryOf(y)], [size(t.shape)]);
     return y;
   },
 

@@ -17,7 +17,7 @@ function copy(backend: DreamBackend, x: tf.TensorInfo, y: tf.TensorInfo, { sizes
   if (count === 0) return true;
   const view = collapse(sizes, from, to);
   if (view.sizes.length === 1 && (count === 1 || (view.x[0] === 1 && view.y[0] === 1))) {
-    backend.run('move', [backend.values(x).subarray(fromOffset), backend.values(y).subarray(toOffset)], [4 * count]);
+    backend.run('move', [backend.memoryOf(x).subarray(fromOffset), backend.memoryOf(y).subarray(toOffset)], [4 * count]);
     return true;
   }
   if (view.sizes.length === 1) {
@@ -26,12 +26,12 @@ function copy(backend: DreamBackend, x: tf.TensorInfo, y: tf.TensorInfo, { sizes
     view.y.unshift(0);
   }
   if (view.sizes.length > 8) return false;
-  backend.run('copy', [backend.values(x), backend.values(y)], [count, view.sizes.length, ...view.sizes, ...view.x, ...view.y, fromOffset, toOffset]);
+  backend.run('copy', [backend.memoryOf(x), backend.memoryOf(y)], [count, view.sizes.length, ...view.sizes, ...view.x, ...view.y, fromOffset, toOffset]);
   return true;
 }
 
 const fill = (backend: DreamBackend, y: tf.TensorInfo, value: number) =>
-  backend.run('fill', [backend.values(y)], [size(y.shape), value, y.dtype === 'float32' ? 0 : y.dtype === 'int32' ? 1 : 2]);
+  backend.run('fill', [backend.memoryOf(y)], [size(y.shape), value, y.dtype === 'float32' ? 0 : y.dtype === 'int32' ? 1 : 2]);
 
 const dense = (shape: readonly number[]) => {
   const steps: number[] = [];
@@ -163,8 +163,7 @@ export const layoutKernels: KernelTable = {
     const numeric = x.dtype === 'float32' || x.dtype === 'int32' || x.dtype === 'bool';
     if (!numeric || dtype === x.dtype || (dtype !== 'float32' && dtype !== 'int32')) return undefined;
     const y = backend.output(x.shape, dtype);
-    backend.finish();
-    backend.values(y).set(backend.values(x));
+    backend.open(y).set(backend.open(x));
     return y;
   },
 
@@ -176,9 +175,9 @@ export const layoutKernels: KernelTable = {
     const count = size(indices.shape);
     const y = backend.output([...x.shape.slice(0, at), ...indices.shape, ...x.shape.slice(at + 1)], x.dtype);
     for (let o = 0; o < outer; o++) {
-      const from = backend.values(x).subarray(o * x.shape[at] * inner, (o + 1) * x.shape[at] * inner);
-      const to = backend.values(y).subarray(o * count * inner, (o + 1) * count * inner);
-      backend.lookUp('gather', [from, backend.values(indices), to], [count, inner, x.shape[at]], indices, x.shape[at]);
+      const from = backend.memoryOf(x).subarray(o * x.shape[at] * inner, (o + 1) * x.shape[at] * inner);
+      const to = backend.memoryOf(y).subarray(o * count * inner, (o + 1) * count * inner);
+      backend.lookUp('gather', [from, backend.memoryOf(indices), to], [count, inner, x.shape[at]], indices, x.shape[at]);
     }
     return y;
   },
@@ -186,7 +185,7 @@ export const layoutKernels: KernelTable = {
   UnsortedSegmentSum: (backend, { x, segmentIds }, { numSegments }) => {
     if (!isFloat(x) || segmentIds.dtype !== 'int32' || segmentIds.shape.length !== 1) return undefined;
     const y = backend.output([numSegments, ...x.shape.slice(1)]);
-    backend.run('scatter_add', [backend.floats(x), backend.values(segmentIds), backend.floats(y)], [x.shape[0], size(x.shape.slice(1)), numSegments]);
+    backend.run('scatter_add', [backend.floats(x), backend.memoryOf(segmentIds), backend.floats(y)], [x.shape[0], size(x.shape.slice(1)), numSegments]);
     return y;
   },
 
@@ -196,16 +195,16 @@ export const layoutKernels: KernelTable = {
     const packed = backend.packed(table);
     if (packed) {
       const numbers = [size(ids.shape), vocab, dim, packedFormats.indexOf(packed.format)];
-      backend.lookUp('packed_rows', [packed.data, packed.scales, backend.values(ids), backend.floats(y)], numbers, ids, vocab);
+      backend.lookUp('packed_rows', [packed.data, packed.scales, backend.memoryOf(ids), backend.floats(y)], numbers, ids, vocab);
       return y;
     }
-    backend.lookUp('gather', [backend.floats(table), backend.values(ids), backend.floats(y)], [size(ids.shape), dim, vocab], ids, vocab);
+    backend.lookUp('gather', [backend.floats(table), backend.memoryOf(ids), backend.floats(y)], [size(ids.shape), dim, vocab], ids, vocab);
     return y;
   },
   DreamEmbeddingGrad: (backend, { dy, ids }, { vocab }) => {
     const dim = dy.shape[dy.shape.length - 1];
     const y = backend.output([vocab, dim]);
-    backend.run('scatter_add', [backend.floats(dy), backend.values(ids), backend.floats(y)], [size(ids.shape), dim, vocab]);
+    backend.run('scatter_add', [backend.floats(dy), backend.memoryOf(ids), backend.floats(y)], [size(ids.shape), dim, vocab]);
     return y;
   },
 };

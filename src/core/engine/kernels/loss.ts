@@ -2,13 +2,14 @@ import type * as tf from '@tensorflow/tfjs';
 import { IGNORED } from '../../ops/cross-entropy.js';
 import type { AdamW } from '../../ops/optimizer.js';
 import { size, type DreamBackend } from '../dream-backend.js';
+import type { Memory } from '../engine.js';
 import type { KernelTable } from './table.js';
 
 export const lossKernels: KernelTable = {
   DreamCrossEntropy: (backend, { logits, labels }) => {
     const loss = backend.output(labels.shape);
     const logSumExp = backend.output(labels.shape);
-    const tensors = [backend.floats(logits), backend.values(labels), backend.floats(loss), backend.floats(logSumExp)];
+    const tensors = [backend.floats(logits), backend.memoryOf(labels), backend.floats(loss), backend.floats(logSumExp)];
     backend.lookUp('cross_entropy', tensors, logits.shape, labels, logits.shape[1], IGNORED);
     return [loss, logSumExp];
   },
@@ -16,7 +17,7 @@ export const lossKernels: KernelTable = {
     const dlogits = backend.output(logits.shape);
     backend.run(
       'cross_entropy_grad',
-      [backend.floats(logits), backend.values(labels), backend.floats(logSumExp), backend.floats(dy), backend.floats(dlogits)],
+      [backend.floats(logits), backend.memoryOf(labels), backend.floats(logSumExp), backend.floats(dy), backend.floats(dlogits)],
       logits.shape,
     );
     return dlogits;
@@ -35,7 +36,7 @@ export const adamwOn = (backend: () => DreamBackend): AdamW => (parameters, grad
 };
 
 /** A variable's buffer, made its own first when another tensor shares it, which must keep its values. */
-function own(backend: DreamBackend, variable: tf.Variable): Float32Array {
+function own(backend: DreamBackend, variable: tf.Variable): Memory {
   if (backend.refCount(variable.dataId) > 1) {
     const copy = variable.add(0);
     variable.assign(copy);

@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
 import { packedFormats, size, type DreamBackend, type Packed } from '../dream-backend.js';
+import type { Memory } from '../engine.js';
 import { isFloat, type KernelTable } from './table.js';
 import { unaryOps } from './elementwise.js';
 
@@ -11,15 +12,15 @@ interface Product {
   k: number;
   transposeA?: boolean;
   transposeB?: boolean;
-  bias?: Float32Array | null;
+  bias?: Memory | null;
   /** Laid out as c. */
-  addend?: Float32Array | null;
+  addend?: Memory | null;
   /** c holds something to which the product is added. */
   accumulate?: boolean;
 }
 
 /** c = op(a) op(b) + bias + addend, or c += op(a) op(b), on dense row-major matrices. */
-export function gemm(backend: DreamBackend, a: Float32Array, b: Float32Array, c: Float32Array, product: Product): void {
+export function gemm(backend: DreamBackend, a: Memory, b: Memory, c: Memory, product: Product): void {
   const { batch = 1, strides = [0, 0, 0], m, n, k, transposeA = false, transposeB = false, bias = null, addend = null, accumulate = false } = product;
   const [sa, sb, sc] = strides;
   backend.run('gemm', [a, b, c, bias, addend], [batch, sa, sb, sc, m, n, k, transposeA ? m : k, transposeB ? k : n, n, +transposeA, +transposeB, +accumulate]);

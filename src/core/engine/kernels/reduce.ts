@@ -36,7 +36,7 @@ export const reduceKernels: KernelTable = {
     const last = x.shape.length - 1;
     if (!isFloat(x) || last < 0 || tf.util.parseAxisParam(axis, x.shape).some((a) => a !== last) || x.shape[last] === 0) return undefined;
     const y = backend.output(x.shape.slice(0, -1), 'int32');
-    backend.run('argmax', [backend.floats(x), backend.values(y)], [size(y.shape), x.shape[last]]);
+    backend.run('argmax', [backend.floats(x), backend.memoryOf(y)], [size(y.shape), x.shape[last]]);
     return y;
   },
 
