@@ -7,7 +7,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import * as tf from '@tensorflow/tfjs';
 import { random } from '../core/random.js';
-import { train, type LoopSettings, type Task, type Training } from './loop.js';
+import { train, type Batch, type LoopSettings, type Task, type Training } from './loop.js';
 import { adamwDefaults } from './optimizer.js';
 import { silent } from './progress.js';
 import { checkpointSteps, readEvents, RunFolder } from './run-folder.js';
@@ -160,6 +160,29 @@ describe('the training loop', () => {
     await train(joined, { ...settings, accumulation: 1 });
     const [a, b] = [valuesOf(halves), valuesOf(joined)];
     a.forEach((value, i) => assert.ok(Math.abs(value - b[i]) < 1e-5));
+  });
+
+  test('makes the next batch ahead, tells its fault in its own step, and leaves none behind', async () => {
+    const task = regression();
+    const before = tf.memory().numTensors;
+    for (const isLate of [false, true]) {
+      const made: string[] = [];
+      const fails = (step: number) => step === 4 && (made.push('fault'), true);
+      const batch: Task['batch'] = (step, micro) => {
+        made.push(`${step}.${micro}`);
+        if (!isLate && fails(step)) throw new Error('no such picture');
+        const given = task.batch(step, micro) as Batch<tf.TensorContainer>;
+        return isLate ? new Promise((resolve, reject) => setImmediate(() => (fails(step) ? (tf.dispose(given.inputs), reject(new Error('no such picture'))) : resolve(given)))) : given;
+      };
+      const steps: number[] = [];
+      await assert.rejects(train({ ...task, batch } as Task, { ...settings, emaDecay: undefined, accumulation: 2 }, { onStep: (step) => steps.push(step) }), /no such picture/);
+      assert.deepEqual(steps, [0, 1, 2, 3]);
+      assert.deepEqual(made, ['0.0', '0.1', '1.0', '1.1', '2.0', '2.1', '3.0', '3.1', '4.0', 'fault']);
+      assert.equal(tf.memory().numTensors, before);
+    }
+    const controller = new AbortController();
+    await assert.rejects(train(task as Task, settings, { signal: controller.signal, onStep: (step) => step === 2 && controller.abort(new Error('stopped')) }), /stopped/);
+    assert.equal(tf.memory().numTensors, before);
   });
 
   test('stops on a loss that is not a number, and names step, batch and tensor', async () => {

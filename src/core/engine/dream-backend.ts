@@ -196,17 +196,21 @@ export class DreamBackend extends MathBackendCPU {
   override async read(dataId: object): Promise<tf.BackendValues> {
     const { memory } = this.entry(dataId);
     if (this.posted <= FEW || !ArrayBuffer.isView(memory) || memory instanceof Uint8Array) return this.readSync(dataId);
-    const values = (memory as Float32Array).constructor === Int32Array ? new Int32Array(memory.length) : new Float32Array(memory.length);
-    this.run('move', [memory as Values, values], [4 * memory.length]);
-    const { posted } = this;
-    await this.engine.finished();
-    if (this.posted === posted) this.posted = this.staged = 0;
-    return values;
+    const block = this.pool.take(memory.byteLength);
+    const values = view(block, memory instanceof Int32Array ? 'int32' : 'float32', memory.length);
+    try {
+      this.run('move', [memory as Values, values], [memory.byteLength]);
+      const { posted } = this;
+      await this.engine.finished();
+      if (this.posted === posted) this.posted = this.staged = 0;
+      return values.slice() as tf.BackendValues;
+    } finally {
+      this.pool.give(block);
+    }
   }
 
   override disposeData(dataId: object, force = false): boolean {
     const entry = this.data.has(dataId) ? this.entry(dataId) : undefined;
-    if (entry?.packed) this.finish(); // a mapped file goes when nobody refers to it any more
     const released = super.disposeData(dataId, force);
     if (released && entry?.blocks && !this.data.has(dataId)) {
       for (const block of entry.blocks) this.pool.give(block);

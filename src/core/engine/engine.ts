@@ -39,8 +39,8 @@ export interface Engine {
   /** Runs a kernel, after all that were posted; null stands for an optional tensor that is absent. Throws when it, or one of those, refuses its arguments. */
   call(kernel: KernelName, tensors: readonly (Memory | null)[], numbers: readonly number[]): void;
   /**
-   * The same, to be run later where the engine can, in the order of posting. Its tensors' memory must stay until then, and be neither read nor written from
-   * here. Should it refuse its arguments, what was posted behind it does not run, and the next who waits is told.
+   * The same, to be run later where the engine can, in the order of posting. All memory is the engine's, and neither read nor written from here until
+   * then. Should it refuse its arguments, what was posted behind it does not run, and the next who waits is told.
    */
   post(kernel: KernelName, tensors: readonly (Memory | null)[], numbers: readonly number[]): void;
   /** Runs all that was posted. Throws what `call` would have. */

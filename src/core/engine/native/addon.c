@@ -75,7 +75,7 @@ static napi_value js_call(napi_env env, napi_callback_info info) {
   return number(env, queue_finish(q));
 }
 
-// post(kernel, count, numbers, ...tensors): to be run after what was posted before; the tensors' memory must stay until then.
+// post(kernel, count, numbers, ...tensors): to be run after what was posted before, on memory that `reserve` or `mapFile` gave.
 static napi_value js_post(napi_env env, napi_callback_info info) {
   queue *q = queue_of(env);
   if (!read_command(env, info, q)) return number(env, -1);
@@ -143,9 +143,34 @@ static napi_value js_idle(napi_env env, napi_callback_info info) {
   return promise;
 }
 
-static void unmap(napi_env env, void *memory, void *length) {
+// Memory that JavaScript holds. It can go while kernels that use it wait: the end of an isolate collects before it runs hooks.
+typedef struct {
+  queue *q;
+  size_t bytes;
+} held;
+
+static void unmap(napi_env env, void *memory, void *data) {
+  held *h = data;
   (void)env;
-  munmap(memory, (size_t)(uintptr_t)length);
+  queue_finish(h->q);
+  munmap(memory, h->bytes);
+  queue_release(h->q);
+  free(h);
+}
+
+// Mapped memory as an ArrayBuffer, or 0, which ends the mapping.
+static napi_value as_buffer(napi_env env, void *memory, size_t bytes) {
+  napi_value result = 0;
+  held *h = malloc(sizeof *h);
+  if (h) {
+    *h = (held){queue_of(env), bytes};
+    queue_keep(h->q);
+    if (napi_create_external_arraybuffer(env, memory, bytes, unmap, h, &result) == napi_ok) return result;
+    queue_release(h->q);
+    free(h);
+  }
+  munmap(memory, bytes);
+  return 0;
 }
 
 // mapFile(path): the file's bytes as an ArrayBuffer, or undefined. Writing to it changes a private copy.
@@ -161,7 +186,7 @@ static napi_value js_map_file(napi_env env, napi_callback_info info) {
   if (fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0) {
     size_t bytes = (size_t)status.st_size;
     void *memory = mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
-    if (memory != MAP_FAILED && napi_create_external_arraybuffer(env, memory, bytes, unmap, (void *)(uintptr_t)bytes, &result) != napi_ok) munmap(memory, bytes);
+    if (memory != MAP_FAILED) result = as_buffer(env, memory, bytes);
   }
   close(file);
   return result;
@@ -171,7 +196,7 @@ static napi_value js_map_file(napi_env env, napi_callback_info info) {
 // of megabytes a step, for which small ones cost a fault and then a translation each 4 KiB.
 static napi_value js_reserve(napi_env env, napi_callback_info info) {
   size_t count = 1;
-  napi_value argument, result = 0;
+  napi_value argument;
   double wanted = 0;
   napi_get_cb_info(env, info, &count, &argument, 0, 0);
   if (napi_get_value_double(env, argument, &wanted) != napi_ok || !(wanted >= 1 && wanted < 1e15)) return 0;
@@ -181,8 +206,7 @@ static napi_value js_reserve(napi_env env, napi_callback_info info) {
 #ifdef MADV_HUGEPAGE
   madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
-  if (napi_create_external_arraybuffer(env, memory, bytes, unmap, (void *)(uintptr_t)bytes, &result) != napi_ok) munmap(memory, bytes);
-  return result;
+  return as_buffer(env, memory, bytes);
 }
 
 static void end(void *q) { queue_end(q); }
@@ -196,7 +220,7 @@ NAPI_MODULE_INIT() {
   queue *q = queue_make();
   if (!q) return napi_throw_error(env, 0, "There is no memory for the queue of kernels."), (napi_value)0;
   napi_set_instance_data(env, q, 0, 0);
-  napi_add_env_cleanup_hook(env, end, q);  // hooks run last to first: before the isolate frees the tensors' memory
+  napi_add_env_cleanup_hook(env, end, q);
   napi_define_properties(env, exports, sizeof functions / sizeof *functions, functions);
   napi_value value;
   napi_create_string_utf8(env, kernel_names, NAPI_AUTO_LENGTH, &value);

@@ -1,10 +1,9 @@
 // Runs kernels on random sizes with every tensor in an allocation of exactly its size, for a build with address or thread sanitizers: reading or
-// writing past an end, or two threads meeting at one place, ends the program. Prints the number of calls.
+// writing past an end, or two threads meeting at one place, ends the program. Half of the calls go through the queue. Prints the number of calls.
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <string.h>
-#include "kernels.h"
-#include "threads.h"
+#include "queue.h"
 
 static uint64_t state = 88172645463325252ull;
 static uint32_t next(void) {
@@ -29,9 +28,41 @@ static void ids(int64_t count, int64_t limit) {
   allocated[pointers] = call.p[pointers] = values, pointers++;
 }
 static void none(void) { call.p[pointers] = allocated[pointers] = 0, pointers++; }
+
+// The queue, the memory of what was posted, and a thread that waits for some of it.
+static queue *waiting;
+static int is_queued, held;
+static void *to_free[64 * KERNEL_POINTERS];
+static uint64_t awaited;
+static void *wait_for_some(void *unused) { return queue_wait(waiting, awaited), unused; }
+static pthread_t waiter;
+
+static void finish(void) {
+  int has_waiter = awaited != 0;
+  if (queue_finish(waiting) != 0) fprintf(stderr, "a queued kernel refused its arguments\n"), exit(1);
+  if (has_waiter) pthread_join(waiter, 0), awaited = 0;
+  while (held > 0) free(to_free[--held]);
+}
+
+static void post(int (*kernel)(const args *)) {
+  command *c = queue_slot(waiting);
+  for (c->kernel = 0; kernels[c->kernel] != kernel;) c->kernel++;
+  c->a = call;
+  for (int i = 0; i < pointers; i++) to_free[held++] = allocated[i];
+  if (queue_add(waiting) && !queue_wake(waiting)) exit(1);
+  if (!awaited && below(8) == 0) {
+    awaited = waiting->posted;
+    if (pthread_create(&waiter, 0, wait_for_some, 0)) exit(1);
+  }
+  if (held > 63 * KERNEL_POINTERS || below(20) == 0) finish();
+}
+
 static void invoke(int (*kernel)(const args *), const char *name) {
-  if (kernel(&call) != 0) fprintf(stderr, "%s refused its arguments\n", name), exit(1);
-  for (int i = 0; i < pointers; i++) free(allocated[i]);
+  if (is_queued) post(kernel);
+  else {
+    if (kernel(&call) != 0) fprintf(stderr, "%s refused its arguments\n", name), exit(1);
+    for (int i = 0; i < pointers; i++) free(allocated[i]);
+  }
   memset(&call, 0, sizeof call);
   pointers = numbers = 0;
   calls++;
@@ -154,6 +185,12 @@ static void layout_calls(void) {
   NUMBERS(batch, tokens, heads, 2 * half, 0, below(2)), invoke(k_rope, "rope");
 }
 
+static void moving_calls(void) {
+  int64_t n = below(4) ? some(200) : some(100000);
+  floats(n), NUMBERS(n, 0.5, below(2)), invoke(k_fill, "fill");
+  floats(n), floats(n), NUMBERS(4 * n - below(4)), invoke(k_move, "move");
+}
+
 static void packed_calls(void) {
   int64_t m = below(2) ? some(5) : some(40), rows = some(70), columns = 32 * some(8), kind = below(4), back = below(2);
   if (kind < INT8) columns -= below(31);
@@ -169,7 +206,9 @@ int main(int argc, char **argv) {
   int rounds = argc > 1 ? atoi(argv[1]) : 100;
   if (!set_threads(argc > 2 ? atoi(argv[2]) : 2)) return 1;
   use_tiles(1);
+  if (!(waiting = queue_make())) return 1;
   for (int i = 0; i < rounds; i++) {
+    is_queued = i % 2;
     gemm_call();
     conv_call(i % 3);
     attention_call(i % 2);
@@ -178,8 +217,11 @@ int main(int argc, char **argv) {
     norm_calls();
     element_calls();
     layout_calls();
+    moving_calls();
     packed_calls();
+    if (is_queued) finish();
   }
+  queue_end(waiting);
   printf("%d\n", calls);
   return 0;
 }
