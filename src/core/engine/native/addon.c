@@ -133,11 +133,11 @@ static napi_value js_idle(napi_env env, napi_callback_info info) {
   queue *q = queue_of(env);
   napi_value promise = 0, name;
   if (__atomic_load_n(&q->done, __ATOMIC_ACQUIRE) == q->posted) return 0;
-  waiting *w = calloc(1, sizeof *w);
-  if (!w) return 0;
+  waiting *w = queue_wake(q) ? calloc(1, sizeof *w) : 0;
+  if (!w) return queue_drain(q), (napi_value)0;
   w->q = q, w->target = q->posted;
   napi_create_string_utf8(env, "kernels", NAPI_AUTO_LENGTH, &name);
-  if (napi_create_async_work(env, 0, name, wait_elsewhere, waited, w, &w->work) != napi_ok || napi_create_promise(env, &w->promise, &promise) != napi_ok) return free(w), (napi_value)0;
+  if (napi_create_async_work(env, 0, name, wait_elsewhere, waited, w, &w->work) != napi_ok || napi_create_promise(env, &w->promise, &promise) != napi_ok) return free(w), queue_drain(q), (napi_value)0;
   queue_keep(q);
   napi_queue_async_work(env, w->work);
   return promise;
@@ -152,7 +152,7 @@ typedef struct {
 static void unmap(napi_env env, void *memory, void *data) {
   held *h = data;
   (void)env;
-  queue_finish(h->q);
+  queue_drain(h->q);
   munmap(memory, h->bytes);
   queue_release(h->q);
   free(h);

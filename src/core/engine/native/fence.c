@@ -52,7 +52,7 @@ static void post(int (*kernel)(const args *)) {
   if (queue_add(waiting) && !queue_wake(waiting)) exit(1);
   if (!awaited && below(8) == 0) {
     awaited = waiting->posted;
-    if (pthread_create(&waiter, 0, wait_for_some, 0)) exit(1);
+    if (!queue_wake(waiting) || pthread_create(&waiter, 0, wait_for_some, 0)) exit(1);
   }
   if (held > 63 * KERNEL_POINTERS || below(20) == 0) finish();
 }

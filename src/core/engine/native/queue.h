@@ -9,6 +9,8 @@
 #define QUEUE_LENGTH 1024
 // How often the queue's thread looks for a next kernel before it sleeps: kernels of a step follow each other within microseconds.
 #define QUEUE_LOOKS 400
+// So many commands wait before its thread is woken: the few of a decoded token run sooner on the thread that will ask for the result.
+#define QUEUE_PATIENCE 16
 
 typedef struct {
   int32_t kernel;
@@ -104,14 +106,17 @@ static int32_t queue_failure(queue *q) {
   return failure;
 }
 
-// Runs everything posted, here where the queue's thread has not begun it. Returns what queue_failure does.
-static int32_t queue_finish(queue *q) {
+// Runs everything posted, here where the queue's thread has not begun it.
+static void queue_drain(queue *q) {
   pthread_mutex_lock(&q->lock);
   q->helping = 1;
   while (q->running) pthread_cond_wait(&q->progress, &q->lock);
   while (q->posted != q->done) queue_step(q);
   q->helping = 0;
   pthread_mutex_unlock(&q->lock);
+}
+static int32_t queue_finish(queue *q) {
+  queue_drain(q);
   return queue_failure(q);
 }
 
@@ -133,13 +138,13 @@ static command *queue_slot(queue *q) {
   return &q->commands[q->posted % QUEUE_LENGTH];
 }
 
-// Adds what was written into the slot. Returns whether the queue's thread is to be woken for it.
+// Adds what was written into the slot. Returns whether the queue's thread is to be woken, now or when somebody else is to wait.
 static int queue_add(queue *q) {
   pthread_mutex_lock(&q->lock);
   __atomic_store_n(&q->posted, q->posted + 1, __ATOMIC_RELEASE);
-  int asleep = q->asleep || !q->has_thread;
+  int sleeps = (q->asleep || !q->has_thread) && q->posted - q->done >= QUEUE_PATIENCE;
   pthread_mutex_unlock(&q->lock);
-  return asleep;
+  return sleeps;
 }
 
 // Sets the queue's thread to work. Returns 0 when none can be had.
@@ -171,7 +176,7 @@ static void queue_release(queue *q) {
 
 // The end of the isolate: everything runs to its end, since its memory goes next.
 static void queue_end(queue *q) {
-  queue_finish(q);
+  queue_drain(q);
   pthread_mutex_lock(&q->lock);
   q->ending = 1;
   pthread_cond_signal(&q->changed);
