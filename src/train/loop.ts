@@ -87,6 +87,7 @@ export class Training {
 
   /** Makes a micro-batch ahead of its time. What goes wrong is told when it is taken. */
   prepare(step: number, micro: number): void {
+    this.drop();
     let batch: Batch<tf.TensorContainer> | Promise<Batch<tf.TensorContainer>>;
     try {
       batch = this.task.batch(step, micro);

@@ -63,7 +63,7 @@ export const packedBytes = (format: PackedFormat, count: number): number => (for
  * their inputs in `data` as they expect. Every value is copied on the way in and out: nothing aliases a pooled buffer.
  *
  * An engine may run kernels later than they are called. Memory goes back to the pool as if they had run, since what takes it next is written by kernels
- * that run behind them. Whoever touches memory from here calls `finish` first.
+ * that run behind them. Whoever reads or writes memory from here asks `open` for it.
  */
 export class DreamBackend extends MathBackendCPU {
   readonly pool: Pool;

@@ -22,7 +22,7 @@ typedef struct {
   uint64_t posted, done;  // ever; those between are waiting, the first of them maybe running
   uint64_t wanted;        // the least `done` that somebody else waits for
   int running, helping, asleep, ending, has_thread, references;
-  int32_t failure;  // of the first kernel that refused; those behind it are dropped until it is taken
+  int32_t failure;  // 1 + 8 * kernel + status of the first kernel that refused; those behind it are dropped until it is taken
   double busy;      // seconds in kernels
   pthread_t thread;
   pthread_mutex_t lock;
@@ -97,7 +97,7 @@ static void *queue_serve(void *argument) {
   return 0;
 }
 
-// Takes the first failure since the last time: 1 + 8 * kernel + status, or 0.
+// Takes the first failure since the last time, 0 for none. What ran since then was dropped.
 static int32_t queue_failure(queue *q) {
   pthread_mutex_lock(&q->lock);
   int32_t failure = q->failure;
@@ -126,13 +126,11 @@ static void queue_await(queue *q, uint64_t target) {
   pthread_cond_wait(&q->progress, &q->lock);
 }
 
-// Where the next command is to be written, before `queue_post`. Waits for room.
+// Where the next command is to be written, before `queue_add`. Waits for room.
 static command *queue_slot(queue *q) {
   if (q->posted - __atomic_load_n(&q->done, __ATOMIC_ACQUIRE) == QUEUE_LENGTH) {
     pthread_mutex_lock(&q->lock);
-    while (q->posted - q->done > QUEUE_LENGTH / 2) {
-      queue_await(q, q->posted - QUEUE_LENGTH / 2);
-    }
+    while (q->posted - q->done > QUEUE_LENGTH / 2) queue_await(q, q->posted - QUEUE_LENGTH / 2);
     pthread_mutex_unlock(&q->lock);
   }
   return &q->commands[q->posted % QUEUE_LENGTH];
