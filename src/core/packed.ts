@@ -34,10 +34,7 @@ export function pack(matrix: tf.Tensor, format: PackedFormat): tf.Variable {
   const info = backend.packedOutput(matrix.shape, format);
   const { data, scales } = backend.packed(info)!;
   if (scales) backend.run('pack', [backend.floats(matrix), data, scales], [matrix.shape[0], matrix.size / matrix.shape[0], packedFormats.indexOf(format)]);
-  else {
-    backend.finish();
-    data.set(halves(backend.open(matrix) as Float32Array, format === 'bf16'));
-  }
+  else backend.openPacked(info).data.set(halves(backend.open(matrix) as Float32Array, format === 'bf16'));
   return asVariable(backend, info);
 }
 
@@ -96,8 +93,7 @@ function asStored(backend: DreamBackend, source: TensorSource, key: string, shap
     return backend.packedOutput(shape, format, new Uint16Array(map, place.offset, elementCount(shape)));
   }
   const info = backend.packedOutput(shape, format);
-  const { data } = backend.packed(info)!;
-  backend.finish();
+  const { data } = backend.openPacked(info);
   const raw = source.readRaw?.(key, () => data as Uint8Array);
   if (!raw) throw new Error(`${source.name} gives no raw bytes of "${key}". Convert it to safetensors.`);
   return info;

@@ -75,7 +75,7 @@ export class Training {
   readonly optimizer: Optimizer;
   readonly ema: Ema | undefined;
   /** The micro-batch that comes next, made while the kernels of the last one run. */
-  private ahead: { step: number; micro: number; batch: Batch<tf.TensorContainer> | Promise<Batch<tf.TensorContainer>> } | undefined;
+  private ahead: { step: number; micro: number; batch: ReturnType<Task['batch']> } | undefined;
 
   constructor(
     readonly task: Task,
@@ -88,7 +88,7 @@ export class Training {
   /** Makes a micro-batch ahead of its time. What goes wrong is told when it is taken. */
   prepare(step: number, micro: number): void {
     this.drop();
-    let batch: Batch<tf.TensorContainer> | Promise<Batch<tf.TensorContainer>>;
+    let batch: ReturnType<Task['batch']>;
     try {
       batch = this.task.batch(step, micro);
     } catch (error) {
@@ -99,7 +99,7 @@ export class Training {
   }
 
   /** The micro-batch, made ahead or now. */
-  take(step: number, micro: number): Batch<tf.TensorContainer> | Promise<Batch<tf.TensorContainer>> {
+  take(step: number, micro: number): ReturnType<Task['batch']> {
     if (this.ahead?.step !== step || this.ahead.micro !== micro) {
       this.drop();
       return this.task.batch(step, micro);

@@ -74,8 +74,7 @@ function inMemory(spec: Spec, format: PackedFormat): unknown {
   return mapSpec(spec, (_key, { shape }) => {
     if (!canPack(shape, format)) return tf.tidy(() => tf.variable(tf.ones(shape), false));
     const info = backend.packedOutput(shape, format);
-    const { data, scales } = backend.packed(info)!;
-    backend.finish();
+    const { data, scales } = backend.openPacked(info);
     data.fill(0x79);
     scales?.fill(1e-4);
     const tensor = tf.engine().makeTensorFromDataId(info.dataId, info.shape, 'float32', backend) as tf.Tensor;

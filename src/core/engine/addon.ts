@@ -50,9 +50,9 @@ export function loadNative(threads: number, matrixUnit = process.env.DREAMLLM_AM
   const check = (answer: number) => {
     if (answer !== 0) throw kernelError(names[(answer - 1) >> 3] ?? 'engine', (answer - 1) & 7);
   };
-  const call: Engine['call'] = (kernel, tensors, numbers) => {
+  const through = (enter: Addon['call']): Engine['call'] => (kernel, tensors, numbers) => {
     for (let i = 0; i < numbers.length; i++) arguments64[i] = numbers[i];
-    check(addon.call(ids.get(kernel)!, numbers.length, arguments64, ...tensors));
+    check(enter(ids.get(kernel)!, numbers.length, arguments64, ...tensors));
   };
   return {
     name: 'native',
@@ -69,13 +69,8 @@ export function loadNative(threads: number, matrixUnit = process.env.DREAMLLM_AM
       return { buffer, offset: 0, bytes };
     },
     isDeferred,
-    call,
-    post: isDeferred
-      ? (kernel, tensors, numbers) => {
-          for (let i = 0; i < numbers.length; i++) arguments64[i] = numbers[i];
-          check(addon.post(ids.get(kernel)!, numbers.length, arguments64, ...tensors));
-        }
-      : call,
+    call: through(addon.call),
+    post: through(isDeferred ? addon.post : addon.call),
     finish: () => check(addon.finish()),
     async finished() {
       await addon.idle();

@@ -8,7 +8,7 @@ class Entry {
   refCount = 1;
   complexTensorInfos?: unknown;
   blocks?: Block[];
-  packed?: Packed;
+  packed?: OpenPacked;
   memory: tf.BackendValues | null = null;
   /** The values as they were given, of small tables of ids, which can then be checked without waiting. */
   given?: Int32Array;
@@ -38,6 +38,12 @@ export type PackedFormat = (typeof packedFormats)[number];
 /** A matrix in few bits. The kernels that take one (linear, its gradient, embedding) read it as it is; to others it has no values. */
 export interface Packed {
   format: PackedFormat;
+  data: Memory;
+  scales: Memory | null;
+}
+
+/** The same where no kernel is under way, so that it can be read and written. */
+export interface OpenPacked extends Packed {
   data: Values;
   scales: Float32Array | null;
 }
@@ -123,9 +129,15 @@ export class DreamBackend extends MathBackendCPU {
     return list;
   }
 
-  /** How a tensor is packed, if it is. */
+  /** How a tensor is packed, if it is, for kernels. */
   packed(tensor: tf.TensorInfo): Packed | undefined {
     return this.entry(tensor.dataId).packed;
+  }
+
+  /** What a packed tensor consists of, to be read or written here, until the next kernel. */
+  openPacked(tensor: tf.TensorInfo): OpenPacked {
+    this.finish();
+    return this.entry(tensor.dataId).packed!;
   }
 
   /** A packed matrix with memory of its own, not cleared, or around `data` that the engine can read where it is. */
@@ -163,13 +175,13 @@ export class DreamBackend extends MathBackendCPU {
 
   private runNow(kernel: KernelName, tensors: readonly (Memory | null)[], numbers: readonly number[]): void {
     this.engine.call(kernel, tensors, numbers);
-    this.posted = this.staged = 0;
+    this.posted = 0;
   }
 
   /** Returns when all kernels have run. Throws what one that was posted has to complain of. */
   finish(): void {
     if (this.posted === 0) return;
-    this.posted = this.staged = 0;
+    this.posted = 0;
     this.engine.finish();
   }
 
@@ -202,7 +214,7 @@ export class DreamBackend extends MathBackendCPU {
       this.run('move', [memory as Values, values], [memory.byteLength]);
       const { posted } = this;
       await this.engine.finished();
-      if (this.posted === posted) this.posted = this.staged = 0;
+      if (this.posted === posted) this.posted = 0;
       return values.slice() as tf.BackendValues;
     } finally {
       this.pool.give(block);

@@ -1,6 +1,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import { needsStatistics } from '../../ops/kernel.js';
 import { size, type DreamBackend } from '../dream-backend.js';
+import { copy } from './layout.js';
 import type { Attributes, Inputs, KernelTable } from './table.js';
 
 /**
@@ -62,10 +63,7 @@ function withRoom(backend: DreamBackend, cache: tf.TensorInfo | undefined, [batc
     return { dataId: cache.dataId, shape: cache.shape, dtype: cache.dtype };
   }
   const grown = backend.output([batch, Math.max(64, 2 ** Math.ceil(Math.log2(rows + 1))), dim]);
-  if (cache) {
-    const [from, to] = [backend.floats(cache), backend.floats(grown)];
-    for (let b = 0; b < batch; b++) backend.run('move', [from.subarray(b * cache.shape[1] * dim), to.subarray(b * grown.shape[1] * dim)], [4 * length * dim]);
-  }
+  if (cache) copy(backend, cache, grown, { sizes: [batch, length * dim], from: [cache.shape[1] * dim, 1], to: [grown.shape[1] * dim, 1] });
   return grown;
 }
 
@@ -91,8 +89,7 @@ export const attentionKernels: KernelTable = {
   DreamCacheAppend: (backend, { cache, x }, { length }) => {
     const [batch, tokens, dim] = x.shape;
     const held = withRoom(backend, cache, [batch, length + tokens, dim], length);
-    const [from, to, rows] = [backend.floats(x), backend.floats(held), held.shape[1]];
-    for (let b = 0; b < batch; b++) backend.run('move', [from.subarray(b * tokens * dim), to.subarray((b * rows + length) * dim)], [4 * tokens * dim]);
+    copy(backend, x, held, { sizes: [batch, tokens * dim], from: [tokens * dim, 1], to: [held.shape[1] * dim, 1], toOffset: length * dim });
     return held;
   },
 

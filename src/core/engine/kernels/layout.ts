@@ -12,7 +12,7 @@ interface Walk {
 }
 
 /** Copies elements along a strided walk. Returns false when it has more axes than the kernel takes. */
-function copy(backend: DreamBackend, x: tf.TensorInfo, y: tf.TensorInfo, { sizes, from, to, fromOffset = 0, toOffset = 0 }: Walk): boolean {
+export function copy(backend: DreamBackend, x: tf.TensorInfo, y: tf.TensorInfo, { sizes, from, to, fromOffset = 0, toOffset = 0 }: Walk): boolean {
   const count = size(sizes);
   if (count === 0) return true;
   const view = collapse(sizes, from, to);
