@@ -1,4 +1,5 @@
 // `npm test [-- FILTER…]`: type check, then every *.test.ts under src with Node's test runner. A filter keeps the files whose path contains it.
+// Node's own options, before this file's name, go to the tests as well.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,7 +23,7 @@ const run = (args) => spawnSync(process.execPath, args, { stdio: 'inherit', env:
 
 try {
   process.exitCode = filters.length === 0 ? run(['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit']) : 0;
-  if (process.exitCode === 0) process.exitCode = run(['--import', 'tsx', '--test', '--test-reporter=spec', '--test-concurrency=2', ...files]);
+  if (process.exitCode === 0) process.exitCode = run([...process.execArgv, '--import', 'tsx', '--test', '--test-reporter=spec', '--test-concurrency=2', ...files]);
 } finally {
   rmSync(temporary, { recursive: true, force: true });
 }

@@ -11,11 +11,11 @@ import { loadWasm } from './wasm.js';
 /** Every engine that runs here with one and two threads, each under a backend name of its own. For tests. */
 export function testEngines(): { name: string; load: () => Engine }[] {
   const wasm = [1, 2].map((threads) => ({ name: `wasm-${threads}`, load: () => loadWasm(threads) }));
-  const plain = { name: 'wasm-plain', load: () => loadWasm(1, false) };
+  const variants = (['simd256', 'simd128'] as const).map((variant) => ({ name: `wasm-${variant}`, load: () => loadWasm(1, variant) }));
   const native = existsSync(join(addonFolder, 'engine.node')) ? [1, 2].map((threads) => ({ name: `native-${threads}`, load: () => loadNative(threads) })) : [];
   // What products are on processors without a matrix unit; where there is none, the same again would show nothing.
   const vectors = native.length && native[0].load().variant.endsWith('AMX') ? [{ name: 'native-vectors', load: () => loadNative(2, false) }] : [];
-  return [...native, ...vectors, ...wasm, plain];
+  return [...native, ...vectors, ...wasm, ...variants];
 }
 
 /** Registers an engine as a backend and makes it current. The native engine's threads are the process's: load it anew before each use. */

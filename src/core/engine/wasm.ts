@@ -7,6 +7,10 @@ const PAGE = 65536;
 const MAX_PAGES = 65536; // 4 GiB, all that 32-bit addresses reach
 const STACK = 4 * PAGE;
 
+/** Best first. `simd256` works on pairs of 128-bit vectors, written so that V8 joins them to vectors of 256 bits. */
+export const wasmVariants = ['simd256', 'relaxed-simd', 'simd128'] as const;
+export type WasmVariant = (typeof wasmVariants)[number];
+
 interface Exports {
   [name: string]: unknown;
   __heap_base: WebAssembly.Global;
@@ -15,6 +19,7 @@ interface Exports {
   argument_pointers(): number;
   argument_numbers(): number;
   names(): number;
+  is_fused(x: number, minus: number): number;
   call(kernel: number): number;
 }
 
@@ -27,13 +32,12 @@ exports.serve(thread);
 `;
 
 /**
- * Loads the WebAssembly engine on shared memory. `relaxed` asks for the variant with fused multiply-add (default: where it compiles).
- * Throws when this Node cannot run it.
+ * Loads the WebAssembly engine on shared memory. `asked` is one of its variants (default: DREAMLLM_WASM, else the fastest that works). Throws when this
+ * Node cannot run it.
  */
-export function loadWasm(threads: number, relaxed?: boolean): Engine {
-  const { module, variant } = compile(relaxed);
+export function loadWasm(threads: number, asked = process.env.DREAMLLM_WASM): Engine {
   const memory = new WebAssembly.Memory({ initial: 256, maximum: MAX_PAGES, shared: true });
-  const exports = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Exports;
+  const { module, variant, exports } = instantiate(memory, asked);
 
   let end = exports.__heap_base.value as number;
   const next = () => Math.ceil(end / 64) * 64;
@@ -88,18 +92,30 @@ export function loadWasm(threads: number, relaxed?: boolean): Engine {
   };
 }
 
-function compile(relaxed?: boolean): { module: WebAssembly.Module; variant: string } {
-  const bytes = (name: string) => readFileSync(new URL(`./wasm/${name}.wasm`, import.meta.url));
-  // Node 20 has relaxed SIMD behind a flag, which works until the first module is compiled.
-  if (relaxed !== false) setFlagsFromString('--experimental-wasm-relaxed-simd');
-  const fast = relaxed === false ? undefined : bytes('engine-relaxed');
-  if (fast && WebAssembly.validate(fast)) return { module: new WebAssembly.Module(fast), variant: 'relaxed-simd' };
-  if (relaxed) throw new Error('This Node does not run relaxed-SIMD WebAssembly.');
-  const plain = bytes('engine');
-  if (!WebAssembly.validate(plain)) {
-    throw new Error(`The WebAssembly engine needs SIMD and threads, which Node ${process.version} on ${process.arch} does not offer. Use DREAMLLM_BACKEND=cpu.`);
+function instantiate(memory: WebAssembly.Memory, asked?: string): { module: WebAssembly.Module; variant: WasmVariant; exports: Exports } {
+  if (asked && !wasmVariants.includes(asked as WasmVariant)) throw new Error(`Unknown WebAssembly variant "${asked}". DREAMLLM_WASM is one of ${wasmVariants.join(', ')}.`);
+  setFlags();
+  for (const variant of wasmVariants) {
+    if (asked ? variant !== asked : variant === 'simd256' && !joinsVectors) continue;
+    const bytes = readFileSync(new URL(`./wasm/${variant}.wasm`, import.meta.url));
+    if (!WebAssembly.validate(bytes)) continue;
+    const module = new WebAssembly.Module(bytes);
+    const exports = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Exports;
+    // Processors have vectors of 256 bits where they have fused multiply-add, and no other sign of them can be seen from here.
+    if (asked || variant !== 'simd256' || exports.is_fused(1 + 2 ** -12, -(1 + 2 ** -11))) return { module, variant, exports };
   }
-  return { module: new WebAssembly.Module(plain), variant: 'simd128' };
+  throw new Error(`The WebAssembly engine needs ${asked ?? 'SIMD'} and threads, which Node ${process.version} on ${process.arch} does not offer. Use DREAMLLM_BACKEND=cpu.`);
+}
+
+const [node] = process.versions.node.split('.').map(Number);
+
+/** Whether V8 can join 128-bit operations. It can where it was built with that; before Node 24 it finds too few of them. */
+const joinsVectors = node >= 24 && process.arch === 'x64' && !!(process.config.variables as Record<string, unknown>).v8_enable_wasm_simd256_revec;
+
+/** What V8 must be told before it compiles a module. */
+function setFlags(): void {
+  if (node < 21) setFlagsFromString('--experimental-wasm-relaxed-simd');
+  if (joinsVectors) setFlagsFromString('--experimental-wasm-revectorize');
 }
 
 function grow(memory: WebAssembly.Memory, pages: number): boolean {

@@ -125,7 +125,7 @@ static void micro_tile(const gemm *g, int k, const float *restrict a, const floa
         vf sum = c[i][v];
         if (!add && bias) sum += ((const vf *)(bias + column))[v];
         if (from) sum += ((const vf *)(from + column))[v];
-        ((vf *)(rows[i] + column))[v] = sum;
+        put(rows[i] + column + v * VL, sum);
       }
     }
   } else {
@@ -133,7 +133,7 @@ static void micro_tile(const gemm *g, int k, const float *restrict a, const floa
 #pragma GCC unroll 16
     for (int i = 0; i < MR; i++)
 #pragma GCC unroll 4
-      for (int v = 0; v < NV; v++) ((vf *)(t + i * NR))[v] = c[i][v];
+      for (int v = 0; v < NV; v++) put(t + i * NR + v * VL, c[i][v]);
     for (int i = 0; i < mr; i++) {
       const float *from = add ? rows[i] : addend_at(g, rows[i]);
       for (int j = 0; j < nr; j++) {
@@ -170,9 +170,10 @@ static inline __attribute__((always_inline)) void open_tile(int mr, int nv, int6
   for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
     for (int v = 0; v < nv; v++) {
-      vf *to = (vf *)(c + i * row_c) + v;
-      if (add) *to += sum[i][v];
-      else *to = sum[i][v];
+      float *to = c + i * row_c + v * VL;
+      vf all = sum[i][v];
+      if (add) all += *(const vf *)to;
+      put(to, all);
     }
 }
 

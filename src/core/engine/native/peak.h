@@ -13,7 +13,10 @@ static void peak_chunk(void *context, int64_t chunk, int thread) {
     for (int i = 0; i < PEAK_CHAINS; i++) c[i] = MADD(c[i], x, y);
   vf sum = c[0];
   for (int i = 1; i < PEAK_CHAINS; i++) sum += c[i];
-  FLOATS(1)[chunk] = sum[0];
+  float lanes[VL];
+  put(lanes, sum);
+  FLOATS(1)[chunk] = 0;
+  for (int l = 0; l < VL; l++) FLOATS(1)[chunk] += lanes[l];
 }
 
 // peak: [x, y], sums [chunks]; repetitions, chunks. Each chunk makes repetitions * lanes multiply-adds; x, y is followed by a place for lanes.

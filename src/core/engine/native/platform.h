@@ -6,21 +6,20 @@
 #define KERNEL_NUMBERS 64
 #define KERNEL_POINTERS 16
 
-// VL floats a vector; the matmul's register tile is MR rows of NV vectors. One accumulator too many and the compilers spill.
+// VL floats a vector; the matmul's register tile is MR rows of NV vectors. One accumulator too many and the compilers spill. SIMD256 is WebAssembly by pairs of
+// its 128-bit vectors, which V8 joins to 256 bits where the processor has them (--experimental-wasm-revectorize).
 #if defined(__AVX512F__)
 #define VL 16
 #define MR 12
 #define NV 2
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) || defined(SIMD256)
 #define VL 8
 #define MR 6
 #define NV 2
 #else
 #define VL 4
-#ifndef MR
 #define MR 4
 #define NV 2
-#endif
 #endif
 #define NR (NV * VL)
 
@@ -30,10 +29,29 @@ typedef float v4f __attribute__((vector_size(16), aligned(4), may_alias));
 
 #ifdef __wasm_relaxed_simd__
 typedef float wasm_v4f __attribute__((vector_size(16)));
-#define MADD(a, b, c) ((vf)__builtin_wasm_relaxed_madd_f32x4((wasm_v4f)(a), (wasm_v4f)(b), (wasm_v4f)(c)))
+#define MADD4(a, b, c) __builtin_wasm_relaxed_madd_f32x4((wasm_v4f)(a), (wasm_v4f)(b), (wasm_v4f)(c))
+#ifdef SIMD256
+#define HALF(x, first) __builtin_shufflevector(x, x, first, first + 1, first + 2, first + 3)
+static inline __attribute__((always_inline)) vf MADD(vf a, vf b, vf c) {
+  return __builtin_shufflevector(MADD4(HALF(a, 0), HALF(b, 0), HALF(c, 0)), MADD4(HALF(a, 4), HALF(b, 4), HALF(c, 4)), 0, 1, 2, 3, 4, 5, 6, 7);
+}
+#else
+#define MADD(a, b, c) ((vf)MADD4(a, b, c))
+#endif
 #else
 #define MADD(a, b, c) ((a) * (b) + (c))
 #endif
+
+// Stores a vector. Two halves become one from their stores on, and only where nothing else is read or written between these; the compiler shall not move it there.
+static inline __attribute__((always_inline)) void put(float *to, vf v) {
+#ifdef SIMD256
+  __asm__ volatile("" ::: "memory");
+  *(vf *)to = v;
+  __asm__ volatile("" ::"r"(to) : "memory");
+#else
+  *(vf *)to = v;
+#endif
+}
 
 // Reductions and possibly aliasing loops are vectorised by these, without -ffast-math: NaN and infinity keep their meaning.
 #define SIMD _Pragma("omp simd")

@@ -30,6 +30,11 @@ EXPORT(setup) void setup(int32_t threads, float *memory) {
 EXPORT(argument_pointers) void *argument_pointers(void) { return call_arguments.p; }
 EXPORT(argument_numbers) double *argument_numbers(void) { return call_arguments.n; }
 EXPORT(names) const char *names(void) { return kernel_names; }
+// Whether a multiply-add is rounded once; `minus` is -x * x, rounded.
+EXPORT(is_fused) int32_t is_fused(float x, float minus) {
+  vf sum = MADD(x - (vf){0}, x - (vf){0}, minus - (vf){0});
+  return sum[0] != 0;
+}
 EXPORT(call) int32_t call(int32_t kernel) { return kernels[kernel](&call_arguments); }
 
 // A worker's life: work, look around for a moment, sleep until the next job.

@@ -28,7 +28,7 @@ static inline __attribute__((always_inline)) vf load_some(const float *p, int64_
   return *(const vf *)lanes;
 }
 static inline __attribute__((always_inline)) void store_some(float *p, vf v, int64_t n) {
-  if (n >= VL) *(vf *)p = v;
+  if (n >= VL) put(p, v);
   else for (int64_t l = 0; l < n; l++) p[l] = v[l];
 }
 
@@ -67,10 +67,10 @@ static void winograd_image_tile(const winograd *w, int64_t tile, int64_t from, i
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
       float *o = out + i * 4 * stride + c;
-      *(vf *)o = t[i][0] - t[i][2];
-      *(vf *)(o + stride) = t[i][1] + t[i][2];
-      *(vf *)(o + 2 * stride) = t[i][2] - t[i][1];
-      *(vf *)(o + 3 * stride) = t[i][1] - t[i][3];
+      put(o, t[i][0] - t[i][2]);
+      put(o + stride, t[i][1] + t[i][2]);
+      put(o + 2 * stride, t[i][2] - t[i][1]);
+      put(o + 3 * stride, t[i][1] - t[i][3]);
     }
   }
 }
@@ -129,7 +129,7 @@ static void winograd_filters(const winograd *w, int64_t channel, int64_t rows, i
         for (int t = 0; t < 9; t++) g[t] = j < columns ? load_some(f + t * tap, columns - j) : (vf){0};
         winograd_filter_tile(g, u);
 #pragma GCC unroll 16
-        for (int p = 0; p < POSITIONS; p++) *(vf *)(out + p * apart + c * NR + j) = u[p];
+        for (int p = 0; p < POSITIONS; p++) put(out + p * apart + c * NR + j, u[p]);
       }
     return;
   }
@@ -141,7 +141,7 @@ static void winograd_filters(const winograd *w, int64_t channel, int64_t rows, i
       for (int t = 0; t < 9; t++) g[t] = load_some(f + (8 - t) * tap, rows - c);
       winograd_filter_tile(g, u);
 #pragma GCC unroll 16
-      for (int p = 0; p < POSITIONS; p++) *(vf *)(turned + (p * NR + j) * FILTER_ROWS + c) = u[p];
+      for (int p = 0; p < POSITIONS; p++) put(turned + (p * NR + j) * FILTER_ROWS + c, u[p]);
     }
   for (int p = 0; p < POSITIONS; p++) {
     const float *lines[NR];
@@ -247,14 +247,14 @@ static void winograd_dy_tile(const winograd *w, int64_t tile, int64_t from, int6
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
       float *o = out + i * 4 * stride + c;
-      *(vf *)o = t[i][0];
-      *(vf *)(o + stride) = t[i][0] + t[i][1];
-      *(vf *)(o + 2 * stride) = t[i][0] - t[i][1];
-      *(vf *)(o + 3 * stride) = -t[i][1];
+      put(o, t[i][0]);
+      put(o + stride, t[i][0] + t[i][1]);
+      put(o + 2 * stride, t[i][0] - t[i][1]);
+      put(o + 3 * stride, -t[i][1]);
     }
   }
   for (; c < round_up(count, NR); c += VL)
-    for (int p = 0; p < POSITIONS; p++) *(vf *)(out + p * stride + c) = (vf){0};
+    for (int p = 0; p < POSITIONS; p++) put(out + p * stride + c, (vf){0});
 }
 
 // From the sums of one channel, `apart` elements between positions, to its `count` filters.
