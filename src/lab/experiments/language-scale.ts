@@ -1,11 +1,9 @@
 import { measurement } from '../../eval/protocol.js';
+import { foundationSettings } from '../../train/foundation/settings.js';
 import { measureComprehension, measureCreation } from '../measure-nano.js';
 import { nanoSweep, type NanoOptions } from './nano.js';
 
-/** Steps of pretraining for every size: fewer than the committed language model had, so that all sizes are equal and the sweep stays short. */
-const pretraining = 300;
-
-/** Language models of half, equal and one and a half times nano's width and depth, each pretrained alike, then taken through all stages. */
+/** Language models of half, equal and one and a half times nano's width and depth, each pretrained as long as the foundation's, then taken through all stages. */
 export const languageScale = (options?: NanoOptions) =>
   nanoSweep<{ scale: number }>(
     {
@@ -15,7 +13,7 @@ export const languageScale = (options?: NanoOptions) =>
       grid: { scale: [0.5, 1, 1.5] },
       seeds: [0, 1, 2],
       secondsPerTrial: 600,
-      recipe: ({ scale }) => ({ language: { scale, steps: pretraining } }),
+      recipe: ({ scale }) => ({ language: { scale, steps: foundationSettings.lm.steps } }),
       measurements: {
         language: {
           async run(_subject, { scale }, { language }) {
