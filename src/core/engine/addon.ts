@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { kernelError, type Engine, type KernelName } from './engine.js';
+import { checkAnswer, type Engine, type KernelName } from './engine.js';
 
 interface Addon {
   version?: number;
@@ -47,9 +47,7 @@ export function loadNative(threads: number, matrixUnit = process.env.DREAMLLM_AM
   const arguments64 = new Float64Array(64);
   // With one thread, the caller's: one that ran beside it would be a second.
   const isDeferred = threads > 1;
-  const check = (answer: number) => {
-    if (answer !== 0) throw kernelError(names[(answer - 1) >> 3] ?? 'engine', (answer - 1) & 7);
-  };
+  const check = (answer: number) => checkAnswer(names, answer);
   const through = (enter: Addon['call']): Engine['call'] => (kernel, tensors, numbers) => {
     for (let i = 0; i < numbers.length; i++) arguments64[i] = numbers[i];
     check(enter(ids.get(kernel)!, numbers.length, arguments64, ...tensors));

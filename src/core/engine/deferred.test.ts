@@ -9,10 +9,37 @@ import { embedding } from '../ops/index.js';
 import { random } from '../random.js';
 import { addonFolder, loadNative } from './addon.js';
 import type { DreamBackend } from './dream-backend.js';
+import type { Engine } from './engine.js';
 import { useTestEngine } from './test-backends.js';
+import { loadWasm } from './wasm.js';
 
-const native = (threads: number) => ({ name: `deferred-${threads}`, load: () => loadNative(threads) });
+const hasNative = existsSync(join(addonFolder, 'engine.node'));
+const loaders: Record<string, (threads: number) => Engine> = { ...(hasNative ? { native: loadNative } : {}), wasm: loadWasm };
 const draw = (shape: number[], name: string) => tf.tensor(random(3, name).normals(shape.reduce((a, b) => a * b, 1)), shape);
+
+/** Programs that post products without end, on an engine of their own, and say when they began. */
+const caller: Record<string, string> = {
+  native: `
+    const { parentPort } = require('node:worker_threads');
+    const addon = require(${JSON.stringify(join(addonFolder, 'engine.node'))});
+    addon.setThreads(2);
+    const gemm = addon.names.trim().split(' ').indexOf('gemm');
+    const n = 300, [a, b] = [1, 2].map(() => new Float32Array(addon.reserve(4 * n * n)));
+    const numbers = new Float64Array([1, 0, 0, 0, n, n, n, n, n, n, 0, 0, 0]);
+    for (let i = 0; i < 500; i++) addon.post(gemm, 13, numbers, a, a, b, null, null);
+    parentPort.postMessage('posted');
+    for (;;) addon.post(gemm, 13, numbers, a, a, b, null, null);`,
+  wasm: `
+    const { parentPort } = require('node:worker_threads');
+    import('tsx/esm/api').then(({ tsImport }) => tsImport('./wasm.ts', ${JSON.stringify(import.meta.url)})).then(({ loadWasm }) => {
+      const engine = loadWasm(2);
+      const n = 300, [a, b] = [1, 2].map(() => engine.allocate(4 * n * n)).map(({ buffer, offset }) => new Float32Array(buffer, offset, n * n));
+      const post = () => engine.post('gemm', [a, a, b, null, null], [1, 0, 0, 0, n, n, n, n, n, n, 0, 0, 0]);
+      for (let i = 0; i < 500; i++) post();
+      parentPort.postMessage('posted');
+      for (;;) post();
+    });`,
+};
 
 /** A program of random operations on a few matrices, which it makes, changes, reads and disposes of as it goes. Returns all that it read and the rest. */
 async function program(seed: number): Promise<number[]> {
@@ -52,10 +79,11 @@ async function program(seed: number): Promise<number[]> {
   return seen.sort((a, b) => a - b);
 }
 
-// Without a compiler there is no engine that defers.
-if (existsSync(join(addonFolder, 'engine.node'))) {
-  describe('kernels that run later', () => {
-    before(() => useTestEngine(native(2)));
+for (const [name, load] of Object.entries(loaders)) {
+  const use = (threads: number) => useTestEngine({ name: `deferred-${name}-${threads}`, load: () => load(threads) });
+
+  describe(`kernels of ${name} that run later`, () => {
+    before(() => use(2));
     const backend = () => tf.backend() as DreamBackend;
     /** Something to be behind: about a hundred kernels. */
     const busy = (rounds = 30) => tf.tidy(() => Array.from({ length: rounds }).reduce<tf.Tensor2D>((x) => tf.matMul(x, x).div(400), tf.ones([400, 400])));
@@ -64,10 +92,10 @@ if (existsSync(join(addonFolder, 'engine.node'))) {
       assert.ok(backend().engine.isDeferred);
       const found: number[][] = [];
       for (let seed = 0; seed < 12; seed++) found.push(await program(seed));
-      await useTestEngine(native(1));
+      await use(1);
       assert.ok(!backend().engine.isDeferred);
       for (let seed = 0; seed < 12; seed++) assert.deepEqual(await program(seed), found[seed], `program ${seed}`);
-      await useTestEngine(native(2));
+      await use(2);
     });
 
     test('find values as they were when given, large ones too', () => {
@@ -126,19 +154,9 @@ if (existsSync(join(addonFolder, 'engine.node'))) {
       tf.dispose([x, sums]);
     });
 
-    test('run to their end when the thread that called them is ended', async () => {
-      const code = (file: string) => `
-        const { parentPort } = require('node:worker_threads');
-        const addon = require(${JSON.stringify(file)});
-        addon.setThreads(2);
-        const gemm = addon.names.trim().split(' ').indexOf('gemm');
-        const n = 300, [a, b] = [1, 2].map(() => new Float32Array(addon.reserve(4 * n * n)));
-        const numbers = new Float64Array([1, 0, 0, 0, n, n, n, n, n, n, 0, 0, 0]);
-        for (let i = 0; i < 500; i++) addon.post(gemm, 13, numbers, a, a, b, null, null);
-        parentPort.postMessage('posted');
-        for (;;) addon.post(gemm, 13, numbers, a, a, b, null, null);`;
+    test('end with the thread that called them, and leave others alone', async () => {
       for (let i = 0; i < 3; i++) {
-        const worker = new Worker(code(join(addonFolder, 'engine.node')), { eval: true });
+        const worker = new Worker(caller[name], { eval: true });
         await once(worker, 'message');
         await worker.terminate();
       }

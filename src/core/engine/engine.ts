@@ -51,8 +51,13 @@ export interface Engine {
   busy(): number;
 }
 
+/** Throws what an engine's answer says: 0 that no kernel refused its arguments, else 1 + 8 * kernel + status. */
+export function checkAnswer(names: readonly string[], answer: number): void {
+  if (answer !== 0) throw kernelError(names[(answer - 1) >> 3] ?? 'engine', (answer - 1) & 7);
+}
+
 /** What a kernel's status says. */
-export function kernelError(kernel: string, status: number): Error {
+function kernelError(kernel: string, status: number): Error {
   const why: Record<number, string> = {
     1: 'its sizes exceed what the kernel supports',
     2: 'its statistics exceed the working memory; use fewer images or channels at a time',

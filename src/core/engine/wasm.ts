@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
-import { kernelError, type Engine, type KernelName, type Memory } from './engine.js';
+import { checkAnswer, type Engine, type KernelName } from './engine.js';
 
 const PAGE = 65536;
 const MAX_PAGES = 65536; // 4 GiB, all that 32-bit addresses reach
@@ -21,14 +21,24 @@ interface Exports {
   names(): number;
   is_fused(x: number, minus: number): number;
   call(kernel: number): number;
+  post(kernel: number): number;
+  finish(): number;
+  failure(): number;
+  posted(): number;
+  is_done(target: number): number;
+  busy(): number;
 }
 
-/** Runs in each worker, as a string so that it works from sources and from the build. `serve` never returns; the thread sleeps when idle. */
+/**
+ * Runs in each worker, as a string so that it works from sources and from the build. What it serves, the pool of threads or the queue, never returns; the
+ * thread sleeps when idle.
+ */
 const workerCode = `
-const { workerData: { module, memory, thread, stack } } = require('node:worker_threads');
-const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+const { workerData: { module, memory, serves, thread, stack }, parentPort } = require('node:worker_threads');
+const env = { memory, now: () => performance.now(), told: () => parentPort.postMessage(0) };
+const { exports } = new WebAssembly.Instance(module, { env });
 exports.__stack_pointer.value = stack;
-exports.serve(thread);
+exports[serves](thread);
 `;
 
 /**
@@ -37,7 +47,11 @@ exports.serve(thread);
  */
 export function loadWasm(threads: number, asked = process.env.DREAMLLM_WASM): Engine {
   const memory = new WebAssembly.Memory({ initial: 256, maximum: MAX_PAGES, shared: true });
-  const { module, variant, exports } = instantiate(memory, asked);
+  const waiting: (() => void)[] = [];
+  const told = () => {
+    for (const resolve of waiting.splice(0)) resolve();
+  };
+  const { module, variant, exports } = instantiate({ memory, now: () => performance.now(), told }, asked);
 
   let end = exports.__heap_base.value as number;
   const next = () => Math.ceil(end / 64) * 64;
@@ -55,44 +69,59 @@ export function loadWasm(threads: number, asked = process.env.DREAMLLM_WASM): En
   };
 
   exports.setup(threads, reserve(exports.working_floats(threads) * 4));
-  for (let thread = 1; thread < threads; thread++) {
-    const worker = new Worker(workerCode, {
-      eval: true,
-      execArgv: [],
-      workerData: { module, memory, thread, stack: reserve(STACK) + STACK },
-    });
+  const start = (serves: 'serve' | 'serve_queue', thread: number, stack: number): Worker => {
+    const worker = new Worker(workerCode, { eval: true, execArgv: [], workerData: { module, memory, serves, thread, stack: stack + STACK } });
+    worker.on('message', told); // before it is let go: a listener holds on to the worker
     worker.unref();
-  }
+    return worker;
+  };
+  for (let thread = 1; thread < threads; thread++) start('serve', thread, reserve(STACK));
+  let queue: Worker | undefined;
+  const queueStack = reserve(STACK);
+  const startQueue = () => (queue ??= start('serve_queue', 0, queueStack));
 
   const pointers = new Uint32Array(memory.buffer, exports.argument_pointers(), 16);
   const numbersAt = new Float64Array(memory.buffer, exports.argument_numbers(), 64);
-  const ids = new Map(readNames(memory, exports.names()).map((name, id) => [name as KernelName, id]));
-  let busy = 0;
-  const call = (kernel: KernelName, tensors: readonly (Memory | null)[], numbers: readonly number[]) => {
-    const start = performance.now();
+  const names = readNames(memory, exports.names());
+  const ids = new Map(names.map((name, id) => [name as KernelName, id]));
+  const check = (answer: number) => checkAnswer(names, answer);
+  // With one thread, the caller's: one that ran beside it would be a second.
+  const isDeferred = threads > 1;
+  const through = (enter: (kernel: number) => void): Engine['call'] => (kernel, tensors, numbers) => {
     pointers.fill(0);
     for (let i = 0; i < tensors.length; i++) pointers[i] = tensors[i]?.byteOffset ?? 0;
     for (let i = 0; i < numbers.length; i++) numbersAt[i] = numbers[i];
-    const status = exports.call(ids.get(kernel)!);
-    busy += performance.now() - start;
-    if (status !== 0) throw kernelError(kernel, status);
+    enter(ids.get(kernel)!);
   };
+  const call = through((kernel) => check(exports.call(kernel)));
+  const post = through((kernel) => {
+    if (exports.post(kernel)) startQueue();
+  });
   return {
     name: 'wasm',
     variant,
     threads,
     room: () => MAX_PAGES * PAGE - next(),
     allocate: (bytes) => ({ offset: reserve(bytes), buffer: memory.buffer, bytes }),
-    isDeferred: false,
+    isDeferred,
     call,
-    post: call,
-    finish() {},
-    async finished() {},
-    busy: () => busy,
+    post: isDeferred ? post : call,
+    finish: () => check(exports.finish()),
+    async finished() {
+      const target = exports.posted();
+      while (!exports.is_done(target)) {
+        const worker = startQueue();
+        worker.ref();
+        await new Promise<void>((resolve) => waiting.push(resolve));
+        if (waiting.length === 0) worker.unref();
+      }
+      check(exports.failure());
+    },
+    busy: () => exports.busy(),
   };
 }
 
-function instantiate(memory: WebAssembly.Memory, asked?: string): { module: WebAssembly.Module; variant: WasmVariant; exports: Exports } {
+function instantiate(env: WebAssembly.ModuleImports, asked?: string): { module: WebAssembly.Module; variant: WasmVariant; exports: Exports } {
   if (asked && !wasmVariants.includes(asked as WasmVariant)) throw new Error(`Unknown WebAssembly variant "${asked}". DREAMLLM_WASM is one of ${wasmVariants.join(', ')}.`);
   setFlags();
   for (const variant of wasmVariants) {
@@ -100,7 +129,7 @@ function instantiate(memory: WebAssembly.Memory, asked?: string): { module: WebA
     const bytes = readFileSync(new URL(`./wasm/${variant}.wasm`, import.meta.url));
     if (!WebAssembly.validate(bytes)) continue;
     const module = new WebAssembly.Module(bytes);
-    const exports = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Exports;
+    const exports = new WebAssembly.Instance(module, { env }).exports as unknown as Exports;
     // Processors have vectors of 256 bits where they have fused multiply-add, and no other sign of them can be seen from here.
     if (asked || variant !== 'simd256' || exports.is_fused(1 + 2 ** -12, -(1 + 2 ** -11))) return { module, variant, exports };
   }

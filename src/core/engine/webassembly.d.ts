@@ -11,8 +11,12 @@ declare namespace WebAssembly {
   class Global {
     value: number;
   }
+  interface ModuleImports {
+    memory: Memory;
+    [name: string]: Memory | (() => unknown);
+  }
   class Instance {
-    constructor(module: Module, imports: { env: { memory: Memory } });
+    constructor(module: Module, imports: { env: ModuleImports });
     readonly exports: Record<string, unknown>;
   }
   function validate(bytes: Uint8Array): boolean;

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "queue.h"
+#include "queue_life.h"
 
 // setThreads(count): whether it could.
 static napi_value js_set_threads(napi_env env, napi_callback_info info) {
@@ -98,9 +98,9 @@ static napi_value js_failure(napi_env env, napi_callback_info info) {
 static napi_value js_busy(napi_env env, napi_callback_info info) {
   (void)info;
   queue *q = queue_of(env);
-  pthread_mutex_lock(&q->lock);
+  mutex_lock(&q->lock);
   double busy = q->busy;
-  pthread_mutex_unlock(&q->lock);
+  mutex_unlock(&q->lock);
   return number(env, busy);
 }
 

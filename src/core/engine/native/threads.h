@@ -3,7 +3,27 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <time.h>
 #include "parallel.h"
+
+// What queue.h needs.
+typedef pthread_mutex_t mutex;
+typedef pthread_cond_t condition;
+typedef pthread_t thread_handle;
+#define MUTEX PTHREAD_MUTEX_INITIALIZER
+#define mutex_lock pthread_mutex_lock
+#define mutex_unlock pthread_mutex_unlock
+#define condition_wait pthread_cond_wait
+#define condition_wake pthread_cond_broadcast
+// How often the queue's thread looks for a next kernel before it sleeps: kernels of a step follow each other within microseconds.
+#define QUEUE_LOOKS 400
+static inline void told(void) {}  // who waits sleeps on a condition
+
+static inline double seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 static float *scratch_memory[MAX_THREADS], *workspace_memory;
 static float *scratch(int thread) { return scratch_memory[thread]; }
