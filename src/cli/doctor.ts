@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { addonFolder, buildCommand } from '../core/engine/addon.js';
+import { joinsVectors } from '../core/engine/wasm.js';
 import { describeBackend, useBackend } from '../core/backend.js';
 import { matmulSpeed, measure } from './bench/measure.js';
 import { transformerTraining } from './bench/transformer.js';
@@ -51,6 +52,7 @@ const round = (x: number) => Number(x.toPrecision(3));
 function missing(): string[] {
   const lines: string[] = [];
   if (!existsSync(join(addonFolder, 'engine.node'))) lines.push(`the native engine, about twice as fast as WebAssembly: ${buildCommand} (needs a C compiler and Node's headers)`);
+  if (process.arch === 'x64' && !joinsVectors) lines.push('Node 24 or newer, with which WebAssembly takes little more than half the time: https://nodejs.org, or npm exec --package=node@24 -- node …');
   const has = (name: string) => {
     try {
       import.meta.resolve(name);

@@ -139,7 +139,7 @@ function instantiate(env: WebAssembly.ModuleImports, asked?: string): { module: 
 const [node] = process.versions.node.split('.').map(Number);
 
 /** Whether V8 can join 128-bit operations. It can where it was built with that; before Node 24 it finds too few of them. */
-const joinsVectors = node >= 24 && process.arch === 'x64' && !!(process.config.variables as Record<string, unknown>).v8_enable_wasm_simd256_revec;
+export const joinsVectors = node >= 24 && process.arch === 'x64' && !!(process.config.variables as Record<string, unknown>).v8_enable_wasm_simd256_revec;
 
 /** What V8 must be told before it compiles a module. */
 function setFlags(): void {
