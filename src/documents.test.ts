@@ -58,7 +58,7 @@ describe('commands in the documents', () => {
 
   test('run scripts that package.json has', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
-    const builtIn = new Set(['install', 'ci', 'test', 'start']);
+    const builtIn = new Set(['install', 'ci', 'test', 'start', 'exec']);
     for (const path of documents) {
       for (const command of commandsIn(read(path))) {
         const script = /^npm run ([\w:-]+)/.exec(command)?.[1];
