@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <node_api.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
