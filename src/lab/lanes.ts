@@ -132,7 +132,7 @@ export async function runLane<Context>(tasks: LaneTasks<Context>): Promise<void>
   process.on('disconnect', () => process.exit(4));
   process.on('SIGTERM', () => controller.abort(new Error('Told to stop.')));
   const tell = (message: LaneMessage) => new Promise<void>((told) => process.send!(message, undefined, undefined, () => told()));
-  let last = 0;
+  let last = -Infinity;
   const report = (progress: TaskProgress) => {
     const now = performance.now();
     if (now - last < 200) return;
