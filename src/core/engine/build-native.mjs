@@ -27,7 +27,7 @@ function headers() {
 /** Changes when a source or the flags do. */
 function fingerprint(flags) {
   const hash = createHash('sha256').update(flags.join(' '));
-  for (const name of readdirSync(sources).sort()) hash.update(name).update(readFileSync(join(sources, name)));
+  for (const name of readdirSync(sources, { recursive: true }).filter((path) => /\.[ch]$/.test(path)).sort()) hash.update(name).update(readFileSync(join(sources, name)));
   return hash.digest('hex');
 }
 

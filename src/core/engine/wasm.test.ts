@@ -7,15 +7,12 @@ import { loadWasm, wasmVariants } from './wasm.js';
 const read = (path: string) => readFileSync(new URL(path, import.meta.url));
 const sha256 = (...parts: Buffer[]) => parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest('hex');
 
-/** Headers of the native engine alone, as in build-wasm.sh. */
-const hostOnly = ['queue_life.h', 'threads.h'];
-
 describe('the committed WebAssembly', () => {
   const recorded = new Map(read('./wasm/engine.hash').toString().trim().split('\n').map((line) => line.split('  ').reverse() as [string, string]));
 
   test('is the one that was recorded, and was built from the sources as they are', () => {
     for (const name of wasmVariants.map((variant) => `${variant}.wasm`)) assert.equal(sha256(read(`./wasm/${name}`)), recorded.get(name), name);
-    const headers = readdirSync(new URL('./native', import.meta.url)).filter((name) => name.endsWith('.h') && !hostOnly.includes(name)).sort();
+    const headers = readdirSync(new URL('./native', import.meta.url)).filter((name) => name.endsWith('.h')).sort();
     const sources = sha256(...[...headers, 'wasm.c'].map((name) => read(`./native/${name}`)));
     assert.equal(recorded.get('sources'), sources, 'the sources changed: run npm run build:wasm');
   });

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "queue_life.h"
+#include "host/queue_life.h"
 
 // setThreads(count): whether it could.
 static napi_value js_set_threads(napi_env env, napi_callback_info info) {
@@ -98,11 +98,7 @@ static napi_value js_failure(napi_env env, napi_callback_info info) {
 // busy(): seconds spent in kernels so far.
 static napi_value js_busy(napi_env env, napi_callback_info info) {
   (void)info;
-  queue *q = queue_of(env);
-  mutex_lock(&q->lock);
-  double busy = q->busy;
-  mutex_unlock(&q->lock);
-  return number(env, busy);
+  return number(env, queue_busy(queue_of(env)));
 }
 
 typedef struct {

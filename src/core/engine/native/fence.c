@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <string.h>
-#include "queue_life.h"
+#include "host/queue_life.h"
 
 static uint64_t state = 88172645463325252ull;
 static uint32_t next(void) {

@@ -98,9 +98,21 @@ static int32_t queue_finish(queue *q) {
   return queue_failure(q);
 }
 
+// Seconds spent in kernels so far.
+static double queue_busy(queue *q) {
+  mutex_lock(&q->lock);
+  double busy = q->busy;
+  mutex_unlock(&q->lock);
+  return busy;
+}
+
+// Asks to be told when `target` commands are done. The lock is held.
+static void queue_want(queue *q, uint64_t target) {
+  if (target < q->wanted) q->wanted = target;
+}
 // Sleeps until there was progress, at the latest at `target`. The lock is held before and after.
 static void queue_await(queue *q, uint64_t target) {
-  if (target < q->wanted) q->wanted = target;
+  queue_want(q, target);
   condition_wait(&q->progress, &q->lock);
 }
 

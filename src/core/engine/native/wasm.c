@@ -99,16 +99,11 @@ EXPORT(posted) double posted(void) { return (double)posts.posted; }
 EXPORT(is_done) int32_t is_done(double target) {
   mutex_lock(&posts.lock);
   int done = (double)posts.done >= target;
-  if (!done) posts.wanted = (uint64_t)target < posts.wanted ? (uint64_t)target : posts.wanted, condition_wake(&posts.changed);
+  if (!done) queue_want(&posts, (uint64_t)target), condition_wake(&posts.changed);
   mutex_unlock(&posts.lock);
   return done;
 }
-EXPORT(busy) double busy(void) {
-  mutex_lock(&posts.lock);
-  double sum = posts.busy;
-  mutex_unlock(&posts.lock);
-  return 1000 * sum;
-}
+EXPORT(busy) double busy(void) { return 1000 * queue_busy(&posts); }
 // The life of the queue's thread.
 EXPORT(serve_queue) void serve_queue(void) {
   mutex_lock(&posts.lock);

@@ -1,7 +1,7 @@
 // A queue outside of WebAssembly: its thread, and those who hold it.
 #pragma once
 #include "threads.h"
-#include "queue.h"
+#include "../queue.h"
 
 static queue *queue_make(void) {
   queue *q = calloc(1, sizeof *q);

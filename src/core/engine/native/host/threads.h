@@ -4,7 +4,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <time.h>
-#include "parallel.h"
+#include "../parallel.h"
 
 // What queue.h needs.
 typedef pthread_mutex_t mutex;
